@@ -1,0 +1,55 @@
+# One command each: `make run` shows the product at work, `make test` runs every test, `make check` is what CI runs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: run test check setup lint fmt types arch lock bench clean debian-packages
+
+run: $(STAMP)              ## the main job: pack a production trace three ways, compare
+	@$(BIN)/bulkhead compare
+
+test: $(STAMP) debian-packages  ## install what tests need, run all of them
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: lint types arch test
+
+setup: $(STAMP)
+
+# Debian splits venv from python3; as root it is installed, else the user is told.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } \
+	  || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+# What the real-component tests drive. Without root the tests that miss a package skip and say so.
+debian-packages:
+	@sh tests/install-debian-packages.sh
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+fmt: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+arch: $(STAMP)
+	$(BIN)/lint-imports
+
+lock:                      ## re-resolve pyproject.toml into requirements.lock (hashes, no addresses)
+	$(BIN)/uv export --quiet --no-header --no-annotate --no-emit-project --all-groups --format requirements-txt -o requirements.lock
+	@rm -f uv.lock
+
+bench: $(STAMP)            ## every figure the project stands on
+	$(BIN)/python -m benchmarks.placement
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Prints the figures the project stands on; nobody imports it."""
