@@ -1,0 +1,1 @@
+"""Tenant files: YAML with positions -> checked documents -> a TenantSet, or every Problem at once."""

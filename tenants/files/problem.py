@@ -1,0 +1,75 @@
+"""One thing wrong with a tenant file, as a value.
+
+Every step of loading makes them; `report` prints them. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Kind(enum.StrEnum):
+    """Class of the error: the rule id in JSON and SARIF. Each has a broken fixture in tests/."""
+
+    UNREADABLE = "unreadable"
+    SYNTAX = "syntax"
+    TAB = "tab-indentation"
+    EMPTY = "empty-file"
+    ALIAS = "alias"
+    DUPLICATE_KEY = "duplicate-key"
+    BAD_KEY = "bad-key"
+    YAML_1_1_BOOLEAN = "yaml-1.1-boolean"
+    UNKNOWN_KIND = "unknown-kind"
+    UNKNOWN_FIELD = "unknown-field"
+    MISSING_FIELD = "missing-field"
+    WRONG_TYPE = "wrong-type"
+    WRONG_VALUE = "wrong-value"
+    QUANTITY = "quantity"
+    NAME = "name"
+    DUPLICATE_NAME = "duplicate-name"
+    UNKNOWN_REFERENCE = "unknown-reference"
+    CYCLE = "cycle"
+    RUNTIME = "runtime"
+    GUARANTEED_OVER_PARENT = "guaranteed-over-parent"
+    GUARANTEED_OVER_ALLOCATABLE = "guaranteed-over-allocatable"
+    MAX_UNDER_GUARANTEED = "max-under-guaranteed"
+    LEND_OVER_GUARANTEED = "lend-over-guaranteed"
+    QUOTA_TWICE = "quota-declared-twice"
+    NOT_STATED = "dimension-not-stated"
+    NAMESPACE_OVERLAP = "namespace-overlap"
+    CIDR = "cidr"
+    EXCEPT_OUTSIDE = "except-outside-cidr"
+    METADATA_ADDRESS = "metadata-address"
+    PORT = "port"
+
+
+class Problem(msgspec.Struct, frozen=True, order=True):
+    """`path` is the file, `line` and `col` count from 1, `where` is the path inside the document."""
+
+    path: str
+    line: int
+    col: int
+    kind: Kind
+    where: str
+    why: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        """`file:line:col: where: why; suggestion`, which editors and CI systems turn into a link."""
+        place = f"{self.path}:{self.line}:{self.col}: "
+        subject = f"{self.where}: " if self.where else ""
+        hint = f"; {self.suggestion}" if self.suggestion else ""
+        return f"{place}{subject}{self.why}{hint}"
+
+
+def did_you_mean(written: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` for the closest known word, else the known words, else nothing."""
+    words = sorted(known)
+    close = difflib.get_close_matches(written.lower(), words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"one of: {', '.join(words)}" if words else ""

@@ -1,0 +1,1 @@
+"""What several test rooms share: builders, and the real components."""
