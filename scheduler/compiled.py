@@ -1,0 +1,40 @@
+"""Marks the functions that numba compiles; they stay ordinary typed Python for readers, mypy and coverage.
+
+The placement kernel evaluates about a hundred (node class, shape) pairs per decision; docs/decisions/0001 measures
+what the compiler buys. `NUMBA_DISABLE_JIT=1` runs the same functions interpreted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def cache_directory() -> Path:
+    """Where machine code is kept, named by the content of every source that has compiled functions or constants.
+
+    numba looks at the time stamp of the file of a function but not of those it inlines from other files; a
+    directory per content makes a stale mix impossible.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        content = source.read_bytes()
+        if b"@compiled" in content or source.name == "model.py":
+            digest.update(content)
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "bulkhead" / f"kernel-{digest.hexdigest()[:16]}"
+
+
+numba.config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]  # numba ships no types
+
+
+def compiled(function: Function) -> Function:
+    """Compile on first call and keep the machine code in the user's cache."""
+    return cast(Function, numba.njit(cache=True, error_model="numpy")(function))

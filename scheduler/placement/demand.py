@@ -1,0 +1,97 @@
+"""A pod shape made ready for compiled code: integer request vector, and cached answers about nodes.
+
+The answers (does this profile, this occupancy rule the shape out?) are arrays indexed by profile and occupancy id,
+filled as new ids appear. Built by `ClusterState.demand`, read by `ranking` and `cycle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model import PODS, Amounts, Reason, Shape
+from scheduler.placement.constraints import Profile, profile_reason
+from scheduler.placement.tenancy import Admission, Occupancy, Tenancy
+
+Int64 = NDArray[np.int64]
+Int8 = NDArray[np.int8]
+
+
+class Question(NamedTuple):
+    """A demand as compiled code reads it: `gpu` is [devices, milli each]; reasons are per profile, occupancy."""
+
+    request: Int64
+    gpu: Int64
+    profile_reasons: Int8
+    occupancy_reasons: Int8
+
+
+class Demand:
+    """One shape, admitted; `number` is its dense id within the state."""
+
+    __slots__ = ("admission", "count", "milli", "number", "question", "shape", "unknown_resource")
+
+    def __init__(self, number: int, shape: Shape, admission: Admission, columns: dict[str, int]) -> None:
+        self.number = number
+        self.shape = shape
+        self.admission = admission
+        self.count = shape.gpu.count if shape.gpu else 0
+        self.milli = shape.gpu.milli if shape.gpu else 0
+        request, self.unknown_resource = request_vector(shape.requests, admission.overhead, columns)
+        no_answers = np.zeros(0, np.int8)
+        self.question = Question(
+            request, np.array((self.count, self.milli), np.int64), no_answers, no_answers
+        )
+
+    @property
+    def request(self) -> Int64:
+        """What the pod takes per resource column, runtime overhead and pod slot included."""
+        return self.question.request
+
+    def learn(
+        self, profiles: Sequence[Profile], occupancies: Sequence[Occupancy], tenancy: Tenancy
+    ) -> Question:
+        """Answer for the profiles and occupancies that appeared since the last call."""
+        known_profiles = len(self.question.profile_reasons)
+        known_occupancies = len(self.question.occupancy_reasons)
+        if known_profiles < len(profiles):
+            new = [self._profile_reason(profile) for profile in profiles[known_profiles:]]
+            self.question = self.question._replace(
+                profile_reasons=extended(self.question.profile_reasons, new)
+            )
+        if known_occupancies < len(occupancies):
+            new = [self._occupancy_reason(met, tenancy) for met in occupancies[known_occupancies:]]
+            reasons = extended(self.question.occupancy_reasons, new)
+            self.question = self.question._replace(occupancy_reasons=reasons)
+        return self.question
+
+    def _profile_reason(self, profile: Profile) -> Reason:
+        if self.unknown_resource:
+            return Reason.EXTENDED
+        presence = self.admission.presence
+        return profile_reason(profile, self.shape, sandboxed=bool(presence and presence.sandboxed))
+
+    def _occupancy_reason(self, occupancy: Occupancy, tenancy: Tenancy) -> Reason:
+        presence = self.admission.presence
+        return tenancy.coresidency(occupancy, presence) if presence else Reason.FITS
+
+
+def extended(reasons: Int8, new: list[Reason]) -> Int8:
+    """Append answers."""
+    return np.concatenate([reasons, np.array(new, np.int8)])
+
+
+def request_vector(requests: Amounts, overhead: Amounts, columns: dict[str, int]) -> tuple[Int64, str]:
+    """Sum requests, runtime overhead and the pod slot per column; also name a resource that no node has."""
+    vector = np.zeros(len(columns), np.int64)
+    vector[columns[PODS]] = 1
+    unknown = ""
+    for name, value in requests + overhead:
+        if name in columns:
+            vector[columns[name]] += value
+        else:
+            unknown = name
+    return vector, unknown

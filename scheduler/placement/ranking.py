@@ -1,0 +1,301 @@
+"""The node classes that can take one shape, best first, kept current from the journal of node moves.
+
+A ranking is lazy: it reads the journal only when its shape arrives, and evaluates each class once, so the work per
+decision follows the number of shapes in use, not the number of nodes. Entries of classes that died are dropped when
+they surface. Beside the order it tallies, per reason, the nodes that are ruled out. Called by `cycle`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.compiled import compiled
+from scheduler.model import Reason
+from scheduler.placement.classes import GONE, ClassTable, Journal, NodeClasses
+from scheduler.placement.demand import Demand, Question
+from scheduler.placement.fit import capacity_reason, is_outcome
+from scheduler.placement.heap import Heap, drop, empty_heap, precedes, push
+from scheduler.placement.score.prices import Prices, outcome_key
+from scheduler.placement.state import ClusterState
+
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+Int8 = NDArray[np.int8]
+
+FITS = int(Reason.FITS)
+NODE_GONE = int(Reason.NODE_GONE)
+
+
+class View(NamedTuple):
+    """What all rankings of a cycle share.
+
+    Attributes:
+        devices: int64 [profiles], how many GPUs a node of the profile has.
+        identity: int64 [profiles], the node where nodes are told apart, else -1.
+        prices: the policy's tables.
+        scratch: int64 [devices], overwritten by each evaluation.
+    """
+
+    devices: Int64
+    identity: Int64
+    prices: Prices
+    scratch: Int64
+
+
+class Tally(NamedTuple):
+    """Nodes per reason, and the reason of each node."""
+
+    nodes: Int64
+    reason_of: Int8
+
+
+class Nearest(NamedTuple):
+    """The class that came nearest to a request; it stays the nearest until it changes or something is freed."""
+
+    reason: Reason
+    number: int
+    birth: int
+    releases: int
+    asked: int | None
+    most: int | None
+
+
+@compiled
+def class_reason(question: Question, table: ClassTable, number: int) -> int:
+    """The first check that a class fails: standing facts, tenants on the node, then room."""
+    reason = question.profile_reasons[table.profile[number]]
+    if reason == FITS:
+        reason = question.occupancy_reasons[table.occupancy[number]]
+    if reason == FITS:
+        return capacity_reason(
+            table.free[number], table.gpu[number], question.request, question.gpu[0], question.gpu[1]
+        )
+    return int(reason)
+
+
+@compiled
+def best_outcome(question: Question, table: ClassTable, view: View, number: int) -> tuple[float, int]:
+    """The best key of a class that fits, and the first device (in sorted order) that it takes."""
+    count, milli = question.gpu[0], question.gpu[1]
+    gpu = table.gpu[number]
+    profile = table.profile[number]
+    best, chosen = -np.inf, 0
+    for first in range(max(len(gpu), 1)):
+        if not is_outcome(gpu, count, milli, first):
+            continue
+        key = outcome_key(
+            view.prices,
+            view.identity[profile],
+            table.birth[number],
+            view.devices[profile],
+            table.free[number],
+            gpu,
+            question.request,
+            count,
+            milli,
+            first,
+            view.scratch,
+        )
+        if key > best:
+            best, chosen = key, first
+        if count == 0:
+            break
+    return best, chosen
+
+
+@compiled
+def count_moved(question: Question, table: ClassTable, of_node: Int32, moved: Int32, tally: Tally) -> None:
+    """Judge each moved node by where it is now."""
+    for node in moved:
+        now = of_node[node]
+        reason = NODE_GONE if now == GONE else class_reason(question, table, now)
+        tally.nodes[tally.reason_of[node]] -= 1
+        tally.nodes[reason] += 1
+        tally.reason_of[node] = reason
+
+
+@compiled
+def rank_entered(
+    question: Question, table: ClassTable, view: View, entered: Int32, first: int, heap: Heap, size: int
+) -> int:
+    """Add the classes that journal entries `first, first + 1, …` created; returns the new heap size.
+
+    The entry that created a class carries the class's birth number, so each life of a class is added once.
+    """
+    for offset in range(len(entered)):
+        number = entered[offset]
+        if number == GONE or table.nodes[number] == 0 or table.birth[number] != first + offset:
+            continue
+        if class_reason(question, table, number) == FITS:
+            key, _ = best_outcome(question, table, view, number)
+            push(heap, size, key, number, first + offset)
+            size += 1
+    return size
+
+
+@compiled
+def rank_all(question: Question, table: ClassTable, view: View, high: int, heap: Heap) -> int:
+    """Fill the heap anew with every living class that fits; returns its size."""
+    size = 0
+    for number in range(high):
+        if table.nodes[number] > 0 and class_reason(question, table, number) == FITS:
+            key, _ = best_outcome(question, table, view, number)
+            push(heap, size, key, number, table.birth[number])
+            size += 1
+    return size
+
+
+@compiled
+def is_alive(table: ClassTable, heap: Heap, position: int) -> bool:
+    """Tell whether an entry's class still has nodes and is not a later life of a reused row."""
+    number = heap.number[position]
+    return bool(table.nodes[number] > 0 and table.birth[number] == heap.birth[position])
+
+
+@compiled
+def drop_dead(table: ClassTable, heap: Heap, size: int) -> int:
+    """Pop until the best entry is alive; returns the new size."""
+    while size > 0 and not is_alive(table, heap, 0):
+        drop(heap, size)
+        size -= 1
+    return size
+
+
+@compiled
+def catch_up(
+    question: Question,
+    table: ClassTable,
+    view: View,
+    of_node: Int32,
+    journal: Journal,
+    unread: tuple[int, int, int],
+    tally: Tally,
+    heap: Heap,
+    size: int,
+) -> tuple[int, int]:
+    """Take in the journal rows `unread[0]:unread[1]`, the first of which is entry number `unread[2]`.
+
+    Returns the heap's new size and the first device of the best class: one call per decision, because the way
+    into compiled code costs more than what it does there.
+    """
+    start, stop, first = unread
+    count_moved(question, table, of_node, journal.node[start:stop], tally)
+    size = rank_entered(question, table, view, journal.entered[start:stop], first, heap, size)
+    size = drop_dead(table, heap, size)
+    if size == 0:
+        return 0, 0
+    _, device = best_outcome(question, table, view, heap.number[0])
+    return size, device
+
+
+@compiled
+def best_allowed(table: ClassTable, heap: Heap, size: int, allowed: Int8) -> int:
+    """Position of the best living entry whose profile is allowed, or -1: for rules that change with each pod."""
+    best = -1
+    for position in range(size):
+        usable = allowed[table.profile[heap.number[position]]] and is_alive(table, heap, position)
+        if usable and (best < 0 or precedes(heap, position, best)):
+            best = position
+    return best
+
+
+class Ranking:
+    """The ranking of one demand; `tally.nodes[reason]` counts nodes, those that fit among them."""
+
+    __slots__ = ("_heap", "_pricing", "_read_to", "_size", "demand", "nearest", "tally")
+
+    def __init__(self, demand: Demand) -> None:
+        self.demand = demand
+        self.nearest: Nearest | None = None
+        self.tally = Tally(np.zeros(len(Reason), np.int64), np.zeros(0, np.int8))
+        self._heap = empty_heap(64)
+        self._size = 0
+        self._read_to = -1
+        self._pricing = -1
+
+    def best(
+        self, state: ClusterState, view: View, pricing: int, allowed: Int8 | None = None
+    ) -> tuple[int, int]:
+        """The best class that fits now and the first device it takes, or (GONE, 0).
+
+        Args:
+            state: the cluster.
+            view: what rankings share; another `pricing` number than last time means other prices.
+            pricing: the number of the price table.
+            allowed: 1 per profile that this pod may use, for rules that change with each pod.
+        """
+        classes = state.classes
+        question = self.demand.learn(state.profiles, state.occupancies, state.tenancy)
+        self._make_ready(state, question, view, pricing)
+        start, stop = self._read_to - classes.journal_start, classes.journal_end - classes.journal_start
+        self._size, device = catch_up(
+            question,
+            classes.table,
+            view,
+            classes.of_node,
+            classes.journal,
+            (start, stop, self._read_to),
+            self.tally,
+            self._heap,
+            self._size,
+        )
+        self._read_to = classes.journal_end
+        if allowed is None:
+            return (int(self._heap.number[0]), device) if self._size else (GONE, 0)
+        return self._best_allowed(question, classes, view, allowed)
+
+    def _best_allowed(
+        self, question: Question, classes: NodeClasses, view: View, allowed: Int8
+    ) -> tuple[int, int]:
+        position = best_allowed(classes.table, self._heap, self._size, allowed)
+        if position < 0:
+            return GONE, 0
+        number = int(self._heap.number[position])
+        return number, best_outcome(question, classes.table, view, number)[1]
+
+    def _make_ready(self, state: ClusterState, question: Question, view: View, pricing: int) -> None:
+        """Make room; start over where prices changed, the journal was cut, or the dead fill the heap."""
+        classes = state.classes
+        if len(self.tally.reason_of) < len(state.nodes):
+            self._make_node_room(len(state.nodes))
+        behind = self._read_to < classes.journal_start
+        if behind:
+            everyone = np.arange(len(state.nodes), dtype=np.int32)
+            count_moved(question, classes.table, classes.of_node, everyone, self.tally)
+            self._read_to = classes.journal_end
+        unread = classes.journal_end - self._read_to
+        if behind or pricing != self._pricing or not self._has_room(unread, len(classes)):
+            self._rank_all(question, classes, view, pricing)
+
+    def _rank_all(self, question: Question, classes: NodeClasses, view: View, pricing: int) -> None:
+        """Rank every class now; what the journal still holds unread is then only counted, not ranked twice."""
+        needed = 2 * len(classes) + classes.journal_end - self._read_to
+        if len(self._heap.key) < needed:
+            self._heap = empty_heap(needed + needed // 2)
+        count_moved(question, classes.table, classes.of_node, classes.unread_nodes(self._read_to), self.tally)
+        self._read_to = classes.journal_end
+        self._size = rank_all(question, classes.table, view, classes.high, self._heap)
+        self._pricing = pricing
+
+    def _has_room(self, more: int, living: int) -> bool:
+        """Room for `more` entries, growing unless it is mostly the dead that take it."""
+        needed = self._size + more
+        if needed <= len(self._heap.key):
+            return True
+        if needed > 3 * living + 64:
+            return False
+        grown = empty_heap(2 * needed)
+        grown.key[: self._size] = self._heap.key[: self._size]
+        grown.number[: self._size] = self._heap.number[: self._size]
+        grown.birth[: self._size] = self._heap.birth[: self._size]
+        self._heap = grown
+        return True
+
+    def _make_node_room(self, nodes: int) -> None:
+        more = nodes - len(self.tally.reason_of)
+        self.tally.nodes[NODE_GONE] += more
+        reason_of = np.concatenate([self.tally.reason_of, np.full(more, NODE_GONE, np.int8)])
+        self.tally = Tally(self.tally.nodes, reason_of)

@@ -1,0 +1,157 @@
+"""The scoring policies by name. A policy is told of every arrival and hands out price tables; it never sees the future.
+
+To add one: a key function (`simple`, `fgd`, …), a `Kind`, a class here.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.placement.demand import Demand
+from scheduler.placement.score.fgd import typical_classes
+from scheduler.placement.score.prices import Kind, Prices
+from scheduler.placement.state import UNSTATED, ClusterState
+
+Float64 = NDArray[np.float64]
+
+Arrivals = dict[tuple[int, int, int], int]
+"""Arrivals per (cpu milli, GPU count, GPU milli), in order of first arrival."""
+
+NO_CLASSES: Float64 = np.zeros((0, 4))
+
+
+class Policy(Protocol):
+    """Ranks places. `pricing` changes whenever `prices` does, which makes every ranking start over."""
+
+    identify_nodes: bool
+    pricing: int
+    prices: Prices
+
+    def begin(self, state: ClusterState) -> None:
+        """See the cluster before the first decision."""
+        ...
+
+    def observe(self, demand: Demand) -> None:
+        """Learn that a pod of this demand has arrived."""
+        ...
+
+
+class Fixed:
+    """A policy whose key needs no prices beyond the size of the largest node."""
+
+    kind = Kind.BEST_FIT
+    identify_nodes = False
+
+    def __init__(self, seed: int = 0) -> None:
+        self.pricing = 0
+        self.prices = Prices(
+            np.array([self.kind], np.int64), np.array([seed], np.int64), np.zeros(0), NO_CLASSES
+        )
+
+    def begin(self, state: ClusterState) -> None:
+        """Take the scale of the cluster."""
+        self.prices = self.prices._replace(scale=largest_node(state))
+        self.pricing += 1
+
+    def observe(self, demand: Demand) -> None:
+        """Learn nothing."""
+
+
+class Random(Fixed):
+    """Any node that fits, by a reproducible draw."""
+
+    kind = Kind.RANDOM
+    identify_nodes = True
+
+
+class FirstFit(Fixed):
+    """The first node, in the order they joined, that fits."""
+
+    kind = Kind.FIRST_FIT
+    identify_nodes = True
+
+
+class BestFit(Fixed):
+    """The node that is left with the least room."""
+
+    kind = Kind.BEST_FIT
+
+
+class DotProduct(Fixed):
+    """The node whose free room points the same way as the request."""
+
+    kind = Kind.DOT_PRODUCT
+
+
+class GpuPacking(Fixed):
+    """GPUs in use first, then nodes in use, then fresh nodes."""
+
+    kind = Kind.GPU_PACKING
+
+
+class Fgd(Fixed):
+    """Fragmentation gradient descent; the typical mix is learned from arrivals, or given as `history`.
+
+    The mix is taken anew each time the arrivals have grown by a half, so that learning costs a bounded number of
+    re-rankings however long the cluster lives.
+    """
+
+    kind = Kind.FGD
+
+    def __init__(self, seed: int = 0, history: Arrivals | None = None) -> None:
+        super().__init__(seed)
+        self._arrived: Arrivals = dict(history or {})
+        self._learning = history is None
+        self._seen = 0
+        self._relearn_at = 1
+
+    def begin(self, state: ClusterState) -> None:
+        """Take the scale and, where there is one, the history."""
+        super().begin(state)
+        self._price()
+
+    def observe(self, demand: Demand) -> None:
+        """Count the arrival; reprice when enough is new."""
+        if not self._learning:
+            return
+        arrived = (int(demand.request[0]), demand.count, demand.milli)
+        self._arrived[arrived] = self._arrived.get(arrived, 0) + 1
+        self._seen += 1
+        if self._seen >= self._relearn_at:
+            self._relearn_at = self._seen + self._seen // 2 + 1
+            self._price()
+
+    def _price(self) -> None:
+        self.prices = self.prices._replace(typical=typical_classes(self._arrived))
+        self.pricing += 1
+
+
+POLICIES: dict[str, type[Fixed]] = {
+    "random": Random,
+    "first-fit": FirstFit,
+    "best-fit": BestFit,
+    "dot-product": DotProduct,
+    "gpu-packing": GpuPacking,
+    "fgd": Fgd,
+}
+
+
+def largest_node(state: ClusterState) -> Float64:
+    """The largest capacity per resource and of GPU milli; 0 for a resource that no node has or states."""
+    capacities = np.array([profile.capacity for profile in state.profiles], np.float64)
+    if not len(capacities):
+        return np.zeros(len(state.columns) + 1)
+    capacities[capacities >= UNSTATED] = 0
+    gpus = max(profile.gpus for profile in state.profiles) * 1000.0
+    return np.append(capacities.max(axis=0), gpus)
+
+
+def make_policy(name: str, seed: int, history: Arrivals | None) -> Policy:
+    """The policy of that name; `history` is the mix to assume instead of learning it, where the policy has one."""
+    kind = POLICIES[name]
+    if issubclass(kind, Fgd):
+        return kind(seed, history)
+    return kind(seed)

@@ -1,0 +1,44 @@
+"""Hard topology spread (DoNotSchedule): which zones may take the next pod of a group. Called by `cycle`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model import Reason, Shape, Spread
+from scheduler.placement.constraints import Profile
+from scheduler.placement.state import ClusterState
+
+Int8 = NDArray[np.int8]
+
+
+def allowed_profiles(state: ClusterState, shape: Shape) -> Int8:
+    """1 for each profile whose domain may take one more pod of every group of the shape, else 0.
+
+    As in kube-scheduler: count in the domain + 1 - smallest count over the eligible domains <= maxSkew; nodes
+    without the topology label never qualify; domains are those of nodes that the shape's affinity and taints admit.
+    """
+    allowed = np.ones(len(state.profiles), np.int8)
+    reasons = state.demand(shape).question.profile_reasons
+    table = state.classes.table
+    living = np.unique(table.profile[table.nodes > 0])
+    for spread in shape.spread:
+        eligible = {
+            domain(state.profiles[number], spread)
+            for number in living
+            if reasons[number] == Reason.FITS and domain(state.profiles[number], spread)
+        }
+        counts: Mapping[str, int] = state.spread.get((spread.group, spread.topology_key), {})
+        smallest = min((counts.get(name, 0) for name in eligible), default=0)
+        for number, profile in enumerate(state.profiles):
+            name = domain(profile, spread)
+            if not name or counts.get(name, 0) + 1 - smallest > spread.max_skew:
+                allowed[number] = 0
+    return allowed
+
+
+def domain(profile: Profile, spread: Spread) -> str:
+    """The value of the topology label, empty where the node does not carry it."""
+    return dict(profile.labels).get(spread.topology_key, "")

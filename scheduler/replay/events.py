@@ -1,0 +1,182 @@
+"""The event file of a replay: one JSON object a line, enough to re-verify every decision without our code.
+
+A run starts with a `run` line, then what the cluster and its rules are (`node`, `tenant`, `runtime_class`), then a
+`placed` or `refused` line per decision. The file appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from scheduler.model import Blocker, Decision, Node, Placed, Pod, Shape
+from scheduler.placement.demand import Demand
+from scheduler.placement.tenancy import Tenancy
+from tenants.model import TenantSet
+
+
+class RunLine(msgspec.Struct, tag_field="event", tag="run"):
+    """The setting of the decisions that follow."""
+
+    schema: int
+    policy: str
+    seed: int
+    load: float | None
+
+
+class NodeLine(msgspec.Struct, tag_field="event", tag="node"):
+    """A node with the rules that the tenant files state for it."""
+
+    name: str
+    allocatable: dict[str, int]
+    gpus: int
+    gpu_model: str
+    labels: dict[str, str]
+    taints: list[Any]
+    unschedulable: bool
+    sandboxes: bool
+    blast_radius: int | None
+
+
+class TenantLine(msgspec.Struct, tag_field="event", tag="tenant"):
+    """A tenant's isolation."""
+
+    name: str
+    trust: str
+    runtime: str
+    co_residency: str
+    never_with: list[str]
+    blast_radius: int | None
+
+
+class RuntimeClassLine(msgspec.Struct, tag_field="event", tag="runtime_class"):
+    """A runtime class and what it costs."""
+
+    name: str
+    handler: str
+    overhead: dict[str, int]
+
+
+class PlacedLine(msgspec.Struct, tag_field="event", tag="placed", omit_defaults=True):
+    """A pod, what it asked, and where it stands. `sandboxed` is None for a pod of no tenant."""
+
+    seq: int
+    pod: str
+    shape: Shape
+    node: str
+    devices: tuple[int, ...] = ()
+    sandboxed: bool | None = None
+    overhead: dict[str, int] = {}
+
+
+class RefusedLine(msgspec.Struct, tag_field="event", tag="refused", omit_defaults=True):
+    """A pod that no node could take, and why."""
+
+    seq: int
+    pod: str
+    shape: Shape
+    reason: str
+    blockers: tuple[Blocker, ...] = ()
+    detail: str = ""
+    sandboxed: bool | None = None
+    overhead: dict[str, int] = {}
+
+
+class EventFile:
+    """Writes the events of one or more runs; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        self._file = self._partial.open("wb")
+        self._encoder = msgspec.json.Encoder()
+        self._sequence = 0
+
+    def __enter__(self) -> EventFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink()
+
+    def begin(
+        self,
+        policy: str,
+        seed: int,
+        load: float | None,
+        nodes: Iterable[Node],
+        tenancy: Tenancy,
+        tenants: TenantSet,
+    ) -> None:
+        """Start a run."""
+        self._sequence = 0
+        self._write(RunLine(1, policy, seed, load))
+        for tenant in tenants.tenants.values():
+            wish = tenant.isolation
+            self._write(
+                TenantLine(
+                    tenant.name,
+                    tenant.trust,
+                    wish.runtime,
+                    wish.co_residency,
+                    sorted(wish.never_with),
+                    wish.blast_radius,
+                )
+            )
+        for found in tenants.runtime_classes.values():
+            overhead = {"cpu_milli": found.overhead_cpu_milli, "memory_mib": found.overhead_memory_mib}
+            self._write(RuntimeClassLine(found.name, found.handler, overhead))
+        for node in nodes:
+            self._write(node_line(node, tenancy))
+
+    def decision(self, pod: Pod, demand: Demand, decision: Decision) -> None:
+        """Write one decision."""
+        presence = demand.admission.presence
+        sandboxed = presence.sandboxed if presence else None
+        overhead = dict(demand.admission.overhead)
+        if isinstance(decision, Placed):
+            line: PlacedLine | RefusedLine = PlacedLine(
+                self._sequence, pod.uid, pod.shape, decision.node, decision.devices, sandboxed, overhead
+            )
+        else:
+            line = RefusedLine(
+                self._sequence,
+                pod.uid,
+                pod.shape,
+                decision.reason,
+                decision.blockers,
+                decision.detail,
+                sandboxed,
+                overhead,
+            )
+        self._write(line)
+        self._sequence += 1
+
+    def _write(self, line: msgspec.Struct) -> None:
+        self._file.write(self._encoder.encode(line))
+        self._file.write(b"\n")
+
+
+def node_line(node: Node, tenancy: Tenancy) -> NodeLine:
+    """A node as the event file states it."""
+    rules = tenancy.node_rules(node)
+    return NodeLine(
+        node.name,
+        dict(node.allocatable),
+        node.gpus,
+        node.gpu_model,
+        dict(node.labels),
+        [msgspec.to_builtins(taint) for taint in node.taints],
+        node.unschedulable,
+        node.sandboxes and rules.sandboxes,
+        rules.blast_radius,
+    )
