@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from scheduler.capacity import command as compare_command
 from scheduler.errors import BadInput
 from scheduler.replay import command as replay_command
 
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bulkhead", epilog=EPILOG)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     replay_command.add_parser(commands)
+    compare_command.add_parser(commands)
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)

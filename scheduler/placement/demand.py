@@ -21,12 +21,21 @@ Int8 = NDArray[np.int8]
 
 
 class Question(NamedTuple):
-    """A demand as compiled code reads it: `gpu` is [devices, milli each]; reasons are per profile, occupancy."""
+    """A demand as compiled code reads it.
+
+    Attributes:
+        request: int64 [resources].
+        gpu: int64 [2], devices and milli of each.
+        profile_reasons: int8 [profiles], `Reason` per profile.
+        occupancy_reasons: int8 [occupancies], `Reason` per occupancy.
+        claims: int8 [occupancies], 1 where the pod would take isolation room, see `Tenancy.claims`.
+    """
 
     request: Int64
     gpu: Int64
     profile_reasons: Int8
     occupancy_reasons: Int8
+    claims: Int8
 
 
 class Demand:
@@ -41,10 +50,8 @@ class Demand:
         self.count = shape.gpu.count if shape.gpu else 0
         self.milli = shape.gpu.milli if shape.gpu else 0
         request, self.unknown_resource = request_vector(shape.requests, admission.overhead, columns)
-        no_answers = np.zeros(0, np.int8)
-        self.question = Question(
-            request, np.array((self.count, self.milli), np.int64), no_answers, no_answers
-        )
+        none, gpu = np.zeros(0, np.int8), np.array((self.count, self.milli), np.int64)
+        self.question = Question(request, gpu, none, none, none)
 
     @property
     def request(self) -> Int64:
@@ -63,9 +70,12 @@ class Demand:
                 profile_reasons=extended(self.question.profile_reasons, new)
             )
         if known_occupancies < len(occupancies):
-            new = [self._occupancy_reason(met, tenancy) for met in occupancies[known_occupancies:]]
-            reasons = extended(self.question.occupancy_reasons, new)
-            self.question = self.question._replace(occupancy_reasons=reasons)
+            met = occupancies[known_occupancies:]
+            reasons = extended(
+                self.question.occupancy_reasons, [self._occupancy_reason(one, tenancy) for one in met]
+            )
+            claims = extended(self.question.claims, [self._claims(one, tenancy) for one in met])
+            self.question = self.question._replace(occupancy_reasons=reasons, claims=claims)
         return self.question
 
     def _profile_reason(self, profile: Profile) -> Reason:
@@ -78,8 +88,12 @@ class Demand:
         presence = self.admission.presence
         return tenancy.coresidency(occupancy, presence) if presence else Reason.FITS
 
+    def _claims(self, occupancy: Occupancy, tenancy: Tenancy) -> bool:
+        presence = self.admission.presence
+        return tenancy.claims(occupancy, presence) if presence else False
 
-def extended(reasons: Int8, new: list[Reason]) -> Int8:
+
+def extended(reasons: Int8, new: Sequence[int]) -> Int8:
     """Append answers."""
     return np.concatenate([reasons, np.array(new, np.int8)])
 

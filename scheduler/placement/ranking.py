@@ -28,6 +28,9 @@ Int8 = NDArray[np.int8]
 FITS = int(Reason.FITS)
 NODE_GONE = int(Reason.NODE_GONE)
 
+CLAIM = 1e9
+"""Taken off the key of a place that would use up isolation room: above any key, so such a place comes last."""
+
 
 class View(NamedTuple):
     """What all rankings of a cycle share.
@@ -103,7 +106,7 @@ def best_outcome(question: Question, table: ClassTable, view: View, number: int)
             best, chosen = key, first
         if count == 0:
             break
-    return best, chosen
+    return best - CLAIM * question.claims[table.occupancy[number]], chosen
 
 
 @compiled

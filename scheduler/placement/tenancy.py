@@ -13,7 +13,7 @@ import msgspec
 
 from scheduler.model import CPU, MEMORY, Amounts, Node, Reason, Shape, amounts
 from tenants import isolation
-from tenants.model import SANDBOX_HANDLER, NodeClass, RuntimeClass, TenantSet
+from tenants.model import SANDBOX_HANDLER, CoResidency, NodeClass, RuntimeClass, TenantSet, Trust
 
 
 class Presence(msgspec.Struct, frozen=True, order=True):
@@ -56,6 +56,10 @@ class Tenancy(Protocol):
         """Tell whether `newcomer` may join those who already stand on a node."""
         ...
 
+    def claims(self, occupancy: Occupancy, newcomer: Presence) -> bool:
+        """Tell whether `newcomer` would take isolation room on a node: keep others off it, or use up a slot."""
+        ...
+
     def node_rules(self, node: Node) -> NodeRules:
         """What holds for a node."""
         ...
@@ -71,6 +75,10 @@ class SingleTenant:
     def coresidency(self, occupancy: Occupancy, newcomer: Presence) -> Reason:
         """Always FITS."""
         return Reason.FITS
+
+    def claims(self, occupancy: Occupancy, newcomer: Presence) -> bool:
+        """Never."""
+        return False
 
     def node_rules(self, node: Node) -> NodeRules:
         """No limits."""
@@ -108,6 +116,15 @@ class TenantRules:
         residents = [self._known(resident) for resident in occupancy.residents]
         refusal = isolation.may_join(self._known(newcomer), residents, occupancy.limit)
         return REASONS[refusal.reason] if refusal else Reason.FITS
+
+    def claims(self, occupancy: Occupancy, newcomer: Presence) -> bool:
+        """True for the first pod of a tenant that shares with nobody, and for one more untrusted tenant of a few."""
+        if newcomer in occupancy.residents:
+            return False
+        tenant = self.tenants.tenants[newcomer.tenant]
+        if tenant.isolation.co_residency in (CoResidency.EXCLUSIVE, CoResidency.TENANT_ONLY):
+            return True
+        return tenant.trust is Trust.UNTRUSTED and occupancy.limit is not None
 
     def _known(self, presence: Presence) -> isolation.Presence:
         return isolation.Presence(self.tenants.tenants[presence.tenant], presence.sandboxed)
