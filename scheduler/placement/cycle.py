@@ -42,7 +42,7 @@ class Cycle:
         self.policy.observe(demand)
         # 3. Rank: bring this shape's order of node classes up to date, and take the best that the spread rules leave.
         ranking = self._ranking(demand)
-        allowed = allowed_profiles(self.state, demand.shape) if demand.shape.spread else None
+        allowed = allowed_profiles(self.state, demand) if demand.shape.spread else None
         chosen, device = ranking.best(self.state, self._view(), self.policy.pricing, allowed)
         # 4. Answer: the node that joined the class last and the GPUs it gives, or why there is none.
         if chosen == GONE:

@@ -7,24 +7,25 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model import Reason, Shape, Spread
+from scheduler.model import Reason, Spread
 from scheduler.placement.constraints import Profile
+from scheduler.placement.demand import Demand
 from scheduler.placement.state import ClusterState
 
 Int8 = NDArray[np.int8]
 
 
-def allowed_profiles(state: ClusterState, shape: Shape) -> Int8:
+def allowed_profiles(state: ClusterState, demand: Demand) -> Int8:
     """1 for each profile whose domain may take one more pod of every group of the shape, else 0.
 
     As in kube-scheduler: count in the domain + 1 - smallest count over the eligible domains <= maxSkew; nodes
     without the topology label never qualify; domains are those of nodes that the shape's affinity and taints admit.
     """
     allowed = np.ones(len(state.profiles), np.int8)
-    reasons = state.demand(shape).question.profile_reasons
+    reasons = demand.learn(state.profiles, state.occupancies, state.tenancy).profile_reasons
     table = state.classes.table
     living = np.unique(table.profile[table.nodes > 0])
-    for spread in shape.spread:
+    for spread in demand.shape.spread:
         eligible = {
             domain(state.profiles[number], spread)
             for number in living
