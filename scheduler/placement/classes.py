@@ -1,6 +1,6 @@
 """Groups nodes of equal state into classes, so that what is true of one is computed once for all.
 
-A class is a row of integers: profile, occupancy, free room per resource, free milli per GPU in ascending order.
+A class is a row of integers: profile, occupancy, identity, free per resource, free milli per GPU ascending.
 Every change of a node's class is written to a journal; a ranking that wants to know what is new reads the
 journal from where it stopped. Called by `ClusterState` only.
 """
@@ -16,6 +16,8 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 
 GONE = -1
+STANDING = 3
+"""Columns of a row before the free amounts."""
 JOURNAL_SLACK = 1 << 20
 
 
@@ -26,6 +28,7 @@ class ClassTable(NamedTuple):
     birth: Int64
     profile: Int64
     occupancy: Int64
+    identity: Int64
     free: NDArray[np.int64]
     gpu: NDArray[np.int64]
 
@@ -60,6 +63,7 @@ class NodeClasses:
             np.zeros(one, np.int64),
             np.zeros(one, np.int64),
             np.zeros(one, np.int64),
+            np.zeros(one, np.int64),
             np.zeros(wide, np.int64),
             np.zeros((rows, self._devices), np.int64),
         )
@@ -74,7 +78,7 @@ class NodeClasses:
         return len(self._ids)
 
     def move(self, node: int, row: Int64) -> None:
-        """Put a node into the class of `row` = [profile, occupancy, free…, gpu ascending…]."""
+        """Put a node into the class of `row` = [profile, occupancy, identity, free…, gpu ascending…]."""
         self._leave(node)
         key = row.tobytes()
         entered = self._ids.get(key)
@@ -126,8 +130,9 @@ class NodeClasses:
         table.birth[created] = self.journal_end
         table.profile[created] = row[0]
         table.occupancy[created] = row[1]
-        table.free[created] = row[2 : 2 + self._resources]
-        table.gpu[created] = row[2 + self._resources :]
+        table.identity[created] = row[2]
+        table.free[created] = row[STANDING : STANDING + self._resources]
+        table.gpu[created] = row[STANDING + self._resources :]
         return created
 
     def _grow_table(self) -> None:

@@ -26,7 +26,6 @@ class Profile(msgspec.Struct, frozen=True):
     taints: tuple[Taint, ...]
     unschedulable: bool
     sandboxes: bool
-    identity: int = -1
 
 
 def profile_reason(profile: Profile, shape: Shape, sandboxed: bool) -> Reason:

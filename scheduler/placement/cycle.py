@@ -59,8 +59,8 @@ class Cycle:
         profiles, prices = self.state.profiles, self.policy.prices
         if len(self._shared.devices) < len(profiles):
             devices = np.array([profile.gpus for profile in profiles], np.int64)
-            identity = np.array([profile.identity for profile in profiles], np.int64)
-            self._shared = View(devices, identity, prices, self._shared.scratch)
+            models = np.array([self.state.model_numbers[profile.gpu_model] for profile in profiles], np.int64)
+            self._shared = View(devices, models, prices, self._shared.scratch)
         if self._shared.prices is not prices:
             self._shared = self._shared._replace(prices=prices)
         return self._shared

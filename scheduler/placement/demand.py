@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model import PODS, Amounts, Reason, Shape
+from scheduler.placement.arrivals import arrival_of
 from scheduler.placement.constraints import Profile, profile_reason
 from scheduler.placement.tenancy import Admission, Occupancy, Tenancy
 
@@ -41,11 +42,12 @@ class Question(NamedTuple):
 class Demand:
     """One shape, admitted; `number` is its dense id within the state."""
 
-    __slots__ = ("admission", "count", "milli", "number", "question", "shape", "unknown_resource")
+    __slots__ = ("admission", "arrival", "count", "milli", "number", "question", "shape", "unknown_resource")
 
     def __init__(self, number: int, shape: Shape, admission: Admission, columns: dict[str, int]) -> None:
         self.number = number
         self.shape = shape
+        self.arrival = arrival_of(shape)
         self.admission = admission
         self.count = shape.gpu.count if shape.gpu else 0
         self.milli = shape.gpu.milli if shape.gpu else 0

@@ -18,7 +18,7 @@ from scheduler.placement.classes import GONE, ClassTable, Journal, NodeClasses
 from scheduler.placement.demand import Demand, Question
 from scheduler.placement.fit import capacity_reason, is_outcome
 from scheduler.placement.heap import Heap, drop, empty_heap, precedes, push
-from scheduler.placement.score.prices import Prices, outcome_key
+from scheduler.placement.score.prices import Prices, node_potential, outcome_key
 from scheduler.placement.state import ClusterState
 
 Int64 = NDArray[np.int64]
@@ -37,13 +37,13 @@ class View(NamedTuple):
 
     Attributes:
         devices: int64 [profiles], how many GPUs a node of the profile has.
-        identity: int64 [profiles], the node where nodes are told apart, else -1.
+        models: int64 [profiles], the number of their GPU model.
         prices: the policy's tables.
         scratch: int64 [devices], overwritten by each evaluation.
     """
 
     devices: Int64
-    identity: Int64
+    models: Int64
     prices: Prices
     scratch: Int64
 
@@ -85,16 +85,20 @@ def best_outcome(question: Question, table: ClassTable, view: View, number: int)
     count, milli = question.gpu[0], question.gpu[1]
     gpu = table.gpu[number]
     profile = table.profile[number]
+    free, devices, model = table.free[number], view.devices[profile], view.models[profile]
+    before = node_potential(view.prices, free[0], free[1], gpu, devices, model)
     best, chosen = -np.inf, 0
     for first in range(max(len(gpu), 1)):
         if not is_outcome(gpu, count, milli, first):
             continue
         key = outcome_key(
             view.prices,
-            view.identity[profile],
+            before,
+            table.identity[number],
             table.birth[number],
-            view.devices[profile],
-            table.free[number],
+            devices,
+            model,
+            free,
             gpu,
             question.request,
             count,

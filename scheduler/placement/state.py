@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scheduler.compiled import compiled
 from scheduler.errors import StateConflict, StateCorrupt
 from scheduler.model import BASE_RESOURCES, GPU_MILLI, Node, Placed, Shape
-from scheduler.placement.classes import GONE, NodeClasses
+from scheduler.placement.arrivals import LAST_MODEL
+from scheduler.placement.classes import GONE, STANDING, NodeClasses
 from scheduler.placement.constraints import Profile
 from scheduler.placement.demand import Demand
 from scheduler.placement.tenancy import Occupancy, Presence, SingleTenant, Tenancy
@@ -81,6 +82,7 @@ class ClusterState:
         self.nodes: list[Node | None] = []
         self.number_of: dict[str, int] = {}
         self.profiles: list[Profile] = []
+        self.model_numbers: dict[str, int] = {}
         self.occupancies: list[Occupancy] = []
         self.demands: list[Demand] = []
         self.pods: dict[str, Standing] = {}
@@ -97,7 +99,7 @@ class ClusterState:
         self._occupancy_numbers: dict[Occupancy, int] = {}
         self._demand_numbers: dict[Shape, int] = {}
         self._tenants_on: list[Counter[Presence]] = []
-        self._row: Int64 = np.zeros(2 + len(self.columns) + self.devices, np.int64)
+        self._row: Int64 = np.zeros(STANDING + len(self.columns) + self.devices, np.int64)
         for node in nodes:
             self.apply(NodeJoined(node))
 
@@ -183,7 +185,7 @@ class ClusterState:
         self._make_node_room(number)
         self.free[number] = self.capacity(node)
         self.gpu_free[number, : node.gpus] = GPU_MILLI
-        self.profile_of[number] = self._profile_number(number, node)
+        self.profile_of[number] = self._profile_number(node)
         limit = self.tenancy.node_rules(node).blast_radius
         self.occupancy_of[number] = self._occupancy_number(Occupancy(frozenset(), limit))
         self._reclass(number)
@@ -208,7 +210,10 @@ class ClusterState:
         self.classes.remove(number)
 
     def _reclass(self, node: int) -> None:
-        write_row(node, self.profile_of, self.occupancy_of, self.free, self.gpu_free, self._row)
+        self._row[0] = self.profile_of[node]
+        self._row[1] = self.occupancy_of[node]
+        self._row[2] = node if self._identify_nodes else -1
+        write_free(self.free[node], self.gpu_free[node], self._row)
         self.classes.move(node, self._row)
 
     # --- interning ------------------------------------------------------------------------------------------
@@ -235,10 +240,10 @@ class ClusterState:
     def _reprofile(self) -> None:
         for number, node in enumerate(self.nodes):
             if node is not None:
-                self.profile_of[number] = self._profile_number(number, node)
+                self.profile_of[number] = self._profile_number(node)
                 self._reclass(number)
 
-    def _profile_number(self, number: int, node: Node) -> int:
+    def _profile_number(self, node: Node) -> int:
         profile = Profile(
             capacity=tuple(int(amount) for amount in self.capacity(node)),
             gpus=node.gpus,
@@ -247,8 +252,8 @@ class ClusterState:
             taints=node.taints,
             unschedulable=node.unschedulable,
             sandboxes=node.sandboxes and self.tenancy.node_rules(node).sandboxes,
-            identity=number if self._identify_nodes else -1,
         )
+        self.model_numbers.setdefault(node.gpu_model, min(len(self.model_numbers), LAST_MODEL))
         known = self._profile_numbers.setdefault(profile, len(self.profiles))
         if known == len(self.profiles):
             self.profiles.append(profile)
@@ -317,19 +322,14 @@ def resource_columns(nodes: list[Node]) -> dict[str, int]:
 
 
 @compiled
-def write_row(
-    node: int, profile_of: Int64, occupancy_of: Int64, free: Int64, gpu_free: Int64, row: Int64
-) -> None:
-    """Write the canonical state of a node, GPU devices sorted ascending, so that equal states are equal bytes."""
-    row[0] = profile_of[node]
-    row[1] = occupancy_of[node]
-    width = free.shape[1]
-    for column in range(width):
-        row[2 + column] = free[node, column]
-    for device in range(gpu_free.shape[1]):
-        value = gpu_free[node, device]
-        position = 2 + width + device
-        while position > 2 + width and row[position - 1] > value:
+def write_free(free: Int64, gpu_free: Int64, row: Int64) -> None:
+    """Append what is free to a class row, GPU devices sorted ascending, so that equal states are equal bytes."""
+    start = STANDING + len(free)
+    row[STANDING:start] = free
+    for device in range(len(gpu_free)):
+        value = gpu_free[device]
+        position = start + device
+        while position > start and row[position - 1] > value:
             row[position] = row[position - 1]
             position -= 1
         row[position] = value

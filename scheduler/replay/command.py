@@ -24,7 +24,7 @@ from scheduler.replay.run import Replay, RunResult, replay
 from scheduler.replay.summary import Summary, summarise
 from scheduler.replay.warm_up import warm_up
 from scheduler.traces.inputs import Inputs, add_options, read_inputs
-from scheduler.traces.workload import Cluster, arrivals, arrived_classes, scarce_resource
+from scheduler.traces.workload import Cluster, arrivals, arrived_kinds, scarce_resource
 
 ORACLE = "fgd-oracle"
 INTERRUPTED = 130
@@ -38,7 +38,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Every pod that fits when it arrives is placed when it arrives; nothing is moved or reordered.",
     )
     add_options(parser, required=True)
-    parser.add_argument("--policy", default="fgd", choices=[*POLICIES, ORACLE], help="how places are ranked")
+    parser.add_argument(
+        "--policy", default="bulkhead", choices=[*POLICIES, ORACLE], help="how places are ranked"
+    )
     parser.add_argument(
         "--load", type=float, help="inflate the trace to this multiple of capacity, and shuffle it"
     )
@@ -121,7 +123,7 @@ def prepare(inputs: Inputs, policy: Policy) -> Replay:
 def policy_for(name: str, seed: int, cluster: Cluster, history: Path | None = None) -> Policy:
     """The policy of that name; the oracle is FGD that was told the whole trace beforehand."""
     if name == ORACLE:
-        return make_policy("fgd", seed, dict(arrived_classes(cluster.pods)))
+        return make_policy("fgd", seed, arrived_kinds(cluster.pods))
     return make_policy(name, seed, None)
 
 

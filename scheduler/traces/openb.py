@@ -65,7 +65,7 @@ class Table:
     def _header_fits(self, header: list[str]) -> bool:
         for name in header:
             if name not in self.known:
-                near = difflib.get_close_matches(name, self.known, n=1)
+                near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.4)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self.known)}"
                 self.note(f"unknown column {name!r}", hint)
         missing = [name for name in self.needed if name not in header]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from scheduler.model import CPU, GPU_MILLI, MEMORY, Node, Pod, Shape
+from scheduler.placement.arrivals import Arrivals, arrival_of
 
 GPU = "gpu_milli"
 MEASURED = (CPU, MEMORY, GPU)
@@ -97,10 +98,6 @@ def uniquely_named(drawn: Sequence[TracePod]) -> list[Pod]:
     return pods
 
 
-def arrived_classes(pods: Sequence[Pod | TracePod]) -> Mapping[tuple[int, int, int], int]:
-    """Count (cpu milli, GPU count, GPU milli) classes in order of first appearance: a history for `fgd-oracle`."""
-    counts: Counter[tuple[int, int, int]] = Counter()
-    for pod in pods:
-        gpu = pod.shape.gpu
-        counts[request_of(pod.shape)[CPU], gpu.count if gpu else 0, gpu.milli if gpu else 0] += 1
-    return counts
+def arrived_kinds(pods: Sequence[Pod | TracePod]) -> Arrivals:
+    """Count the kinds of pods in order of first appearance: a history for a policy."""
+    return dict(Counter(arrival_of(pod.shape) for pod in pods))

@@ -1,17 +1,20 @@
 """Fragmentation gradient descent (Weng et al., USENIX ATC 2023): strand as little GPU as possible for typical pods.
 
-F(node) is the GPU milli that a random typical pod could not use there. `typical` float64 [classes, 4] has rows
-(cpu milli, GPU count, milli per GPU, popularity); popularities sum to 1.
+F(node) is the GPU milli that a random typical pod could not use there. `typical` float64 [classes, 5] has rows
+(cpu milli, GPU count, milli per GPU, popularity, model mask); popularities sum to 1, mask 0 means any model.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.compiled import compiled
+from scheduler.placement.arrivals import Arrival, model_mask
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -21,14 +24,21 @@ COVERAGE = 0.95
 
 
 @compiled
-def fragmentation(cpu_milli: int, gpu: Int64, typical: Float64) -> float:
-    """F of a node with this much free CPU and these free GPU milli (ascending), in GPU milli."""
+def fragmentation(cpu_milli: int, gpu: Int64, model: int, typical: Float64) -> float:
+    """F of a node with this much free CPU, these free GPU milli (ascending) and this model number, in GPU milli."""
     idle = gpu.sum()
     total = 0.0
     for row in range(len(typical)):
         count = int(typical[row, 1])
         milli = int(typical[row, 2])
-        if count == 0 or typical[row, 0] > cpu_milli or count > len(gpu) or gpu[len(gpu) - count] < milli:
+        excluded = typical[row, 4] > 0 and not (int(typical[row, 4]) >> model) & 1
+        if (
+            excluded
+            or count == 0
+            or typical[row, 0] > cpu_milli
+            or count > len(gpu)
+            or gpu[len(gpu) - count] < milli
+        ):
             total += typical[row, 3] * idle
             continue
         stranded = 0
@@ -41,38 +51,34 @@ def fragmentation(cpu_milli: int, gpu: Int64, typical: Float64) -> float:
 
 
 @compiled
-def fgd_key(
-    cpu_milli: int, gpu: Int64, cpu_after: int, gpu_after: Int64, typical: Float64, scale: Float64
-) -> float:
-    """The published score: a sigmoid of the fall of F in whole points of 100, then least room left over.
+def fgd_key(before: float, after: float, turn: int) -> float:
+    """The published score: a sigmoid of the fall of F in whole points of 100; equal points go to the earlier turn.
 
-    The cut to whole points (about 40 GPU milli near zero) is part of the published policy. `scale` holds the
-    largest node's CPU milli and GPU milli. The remainder is below 1, so it only breaks ties.
+    The cut to whole points (about 40 GPU milli near zero) is part of the published policy, and so is that ties are
+    broken by node name alone, whose order has nothing to do with the inventory: `turn` is the node's place in a
+    seeded permutation, below 2^30.
     """
-    fall = fragmentation(cpu_milli, gpu, typical) - fragmentation(cpu_after, gpu_after, typical)
-    points = math.floor(100.0 / (1.0 + math.exp(-fall / 1000.0)))
-    remainder = 0.0
-    if scale[0] > 0:
-        remainder += 0.5 * cpu_after / scale[0]
-    if scale[1] > 0:
-        remainder += 0.5 * gpu_after.sum() / scale[1]
-    return points - 0.5 * remainder
+    points = math.floor(100.0 / (1.0 + math.exp((after - before) / 1000.0)))
+    return points - turn / float(1 << 30)
 
 
-def typical_classes(arrived: dict[tuple[int, int, int], int]) -> Float64:
-    """The most popular (cpu milli, GPU count, GPU milli) classes that cover `COVERAGE` of the arrivals.
+def typical_classes(arrived: Mapping[Arrival, int], model_numbers: Mapping[str, int]) -> Float64:
+    """The most popular classes that cover `COVERAGE` of the arrivals; memory does not tell classes apart.
 
     Args:
-        arrived: arrivals per class, in order of first arrival, which breaks ties of popularity.
+        arrived: arrivals per kind, in order of first arrival, which breaks ties of popularity.
+        model_numbers: the number of each GPU model of the cluster.
     """
-    total = sum(arrived.values())
-    rows: list[tuple[int, int, int, int]] = []
-    covered = 0
-    for shape, count in sorted(arrived.items(), key=lambda item: -item[1]):
+    counts: Counter[tuple[int, int, int, int]] = Counter()
+    for kind, count in arrived.items():
+        counts[kind.cpu_milli, kind.gpus, kind.gpu_milli, model_mask(kind.models, model_numbers)] += count
+    total, covered = counts.total(), 0
+    rows: list[tuple[int, int, int, int, int]] = []
+    for (cpu, gpus, milli, mask), count in counts.most_common():
         if covered >= COVERAGE * total:
             break
-        rows.append((*shape, count))
+        rows.append((cpu, gpus, milli, count, mask))
         covered += count
-    typical = np.array(rows, np.float64).reshape(-1, 4)
+    typical = np.array(rows, np.float64).reshape(-1, 5)
     typical[:, 3] /= max(covered, 1)
     return typical

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from scheduler.compiled import compiled
 from scheduler.placement.fit import take_devices
-from scheduler.placement.score.fgd import fgd_key
+from scheduler.placement.score.bulkhead import PriceTable, fall_key, potential
+from scheduler.placement.score.fgd import fgd_key, fragmentation
 from scheduler.placement.score.simple import best_fit_key, dot_product_key, gpu_packing_key, random_key
 
 Int64 = NDArray[np.int64]
@@ -36,21 +37,38 @@ class Prices(NamedTuple):
         kind: int64 [1], the policy's `Kind`.
         seed: int64 [1], for policies that draw.
         scale: float64 [resources + 1], largest node's capacity per resource, then its GPU milli; 0 = nobody has it.
-        typical: float64 [classes, 4], rows of (cpu milli, GPU count, milli per GPU, popularity).
+        typical: float64 [classes, 5], rows of (cpu milli, GPU count, milli per GPU, popularity, model mask).
+        turns: int64 [nodes], a permutation that breaks ties between nodes, for policies that tell nodes apart.
+        table: the prices of `bulkhead`.
     """
 
     kind: Int64
     seed: Int64
     scale: Float64
     typical: Float64
+    turns: Int64
+    table: PriceTable
+
+
+@compiled
+def node_potential(prices: Prices, cpu: int, memory: int, gpu: Int64, devices: int, model: int) -> float:
+    """The potential of a node with this much free, for the policies that rank by its fall; else 0."""
+    kind = prices.kind[0]
+    if kind == Kind.BULKHEAD:
+        return potential(cpu, memory, gpu, devices, model, prices.table)
+    if kind == Kind.FGD:
+        return fragmentation(cpu, gpu, model, prices.typical)
+    return 0.0
 
 
 @compiled
 def outcome_key(
     prices: Prices,
+    before: float,
     identity: int,
     birth: int,
     devices: int,
+    model: int,
     free: Int64,
     gpu: Int64,
     request: Int64,
@@ -59,7 +77,10 @@ def outcome_key(
     first: int,
     gpu_after: Int64,
 ) -> float:
-    """Rank one outcome on one node, higher is better; `gpu_after` is scratch that receives the devices left."""
+    """Rank one outcome on one node, higher is better.
+
+    `before` is the node's potential now; `gpu_after` is scratch that receives the devices left.
+    """
     kind = prices.kind[0]
     if kind == Kind.RANDOM:
         return random_key(identity, birth, prices.seed[0])
@@ -72,5 +93,7 @@ def outcome_key(
     take_devices(gpu, count, milli, first, gpu_after)
     if kind == Kind.BEST_FIT:
         return best_fit_key(free, request, gpu_after, prices.scale)
-    ends = prices.scale[:: len(request)]
-    return fgd_key(free[0], gpu, free[0] - request[0], gpu_after, prices.typical, ends)
+    after = node_potential(prices, free[0] - request[0], free[1] - request[1], gpu_after, devices, model)
+    if kind == Kind.FGD:
+        return fgd_key(before, after, prices.turns[identity % len(prices.turns)])
+    return fall_key(before, after, best_fit_key(free, request, gpu_after, prices.scale))

@@ -10,17 +10,32 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.model import GPU_MILLI
+from scheduler.placement.arrivals import Arrivals
 from scheduler.placement.demand import Demand
+from scheduler.placement.score.bulkhead import PriceTable
+from scheduler.placement.score.cutting_stock import CuttingStock
 from scheduler.placement.score.fgd import typical_classes
 from scheduler.placement.score.prices import Kind, Prices
+from scheduler.placement.score.tables import build
 from scheduler.placement.state import UNSTATED, ClusterState
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
-Arrivals = dict[tuple[int, int, int], int]
-"""Arrivals per (cpu milli, GPU count, GPU milli), in order of first arrival."""
-
-NO_CLASSES: Float64 = np.zeros((0, 4))
+NO_CLASSES: Float64 = np.zeros((0, 5))
+NO_TURNS: Int64 = np.zeros(0, np.int64)
+NO_PRICES = PriceTable(
+    residual=np.zeros(GPU_MILLI + 1),
+    levels=np.zeros(0, np.int64),
+    column_of=np.zeros(GPU_MILLI + 1, np.int64),
+    misfit=np.zeros((1, 1, 1)),
+    starvation=np.zeros((3, 0)),
+    filling=np.zeros((4, 0)),
+    worth=np.zeros(2),
+    reserved=np.zeros((0, 5), np.int64),
+    reserve_price=np.zeros(0),
+)
 
 
 class Policy(Protocol):
@@ -48,7 +63,12 @@ class Fixed:
     def __init__(self, seed: int = 0) -> None:
         self.pricing = 0
         self.prices = Prices(
-            np.array([self.kind], np.int64), np.array([seed], np.int64), np.zeros(0), NO_CLASSES
+            np.array([self.kind], np.int64),
+            np.array([seed], np.int64),
+            np.zeros(0),
+            NO_CLASSES,
+            NO_TURNS,
+            NO_PRICES,
         )
 
     def begin(self, state: ClusterState) -> None:
@@ -100,33 +120,71 @@ class Fgd(Fixed):
     """
 
     kind = Kind.FGD
+    identify_nodes = True
 
     def __init__(self, seed: int = 0, history: Arrivals | None = None) -> None:
         super().__init__(seed)
+        self._seed = seed
+        self._model_numbers: dict[str, int] = {}
         self._arrived: Arrivals = dict(history or {})
         self._learning = history is None
         self._seen = 0
         self._relearn_at = 1
 
     def begin(self, state: ClusterState) -> None:
-        """Take the scale and, where there is one, the history."""
+        """Draw the order of the nodes and, where there is one, take the history."""
         super().begin(state)
+        self._model_numbers = state.model_numbers
+        turns = np.random.default_rng(self._seed).permutation(len(state.nodes))
+        self.prices = self.prices._replace(turns=turns.astype(np.int64))
         self._price()
 
     def observe(self, demand: Demand) -> None:
         """Count the arrival; reprice when enough is new."""
         if not self._learning:
             return
-        arrived = (int(demand.request[0]), demand.count, demand.milli)
-        self._arrived[arrived] = self._arrived.get(arrived, 0) + 1
+        self._arrived[demand.arrival] = self._arrived.get(demand.arrival, 0) + 1
         self._seen += 1
         if self._seen >= self._relearn_at:
             self._relearn_at = self._seen + self._seen // 2 + 1
             self._price()
 
     def _price(self) -> None:
-        self.prices = self.prices._replace(typical=typical_classes(self._arrived))
+        self.prices = self.prices._replace(typical=typical_classes(self._arrived, self._model_numbers))
         self.pricing += 1
+
+
+class Bulkhead(Fixed):
+    """Falls of a potential at prices learned from arrivals; see `bulkhead`.
+
+    Prices are taken anew each time the arrivals have grown by `GROWTH`: a bounded number of times however long the
+    cluster lives, and often enough that the first of a kind is not met with stale prices.
+    """
+
+    kind = Kind.BULKHEAD
+    GROWTH = 1.3
+
+    def __init__(self, seed: int = 0, history: Arrivals | None = None) -> None:
+        super().__init__(seed)
+        self._arrived: Arrivals = dict(history or {})
+        self._seen = sum(self._arrived.values())
+        self._reprice_at = 1
+        self._stock = CuttingStock()
+        self._state: ClusterState | None = None
+
+    def begin(self, state: ClusterState) -> None:
+        """Remember the cluster, whose free room the prices are set against."""
+        super().begin(state)
+        self._state = state
+
+    def observe(self, demand: Demand) -> None:
+        """Count the arrival; reprice when enough is new."""
+        self._arrived[demand.arrival] = self._arrived.get(demand.arrival, 0) + 1
+        self._seen += 1
+        if self._seen >= self._reprice_at and self._state is not None:
+            self._reprice_at = int(self._seen * self.GROWTH) + 1
+            self.prices = self.prices._replace(table=build(self._state, self._arrived, self._stock))
+            self.pricing += 1
 
 
 POLICIES: dict[str, type[Fixed]] = {
@@ -136,6 +194,7 @@ POLICIES: dict[str, type[Fixed]] = {
     "dot-product": DotProduct,
     "gpu-packing": GpuPacking,
     "fgd": Fgd,
+    "bulkhead": Bulkhead,
 }
 
 
@@ -152,6 +211,6 @@ def largest_node(state: ClusterState) -> Float64:
 def make_policy(name: str, seed: int, history: Arrivals | None) -> Policy:
     """The policy of that name; `history` is the mix to assume instead of learning it, where the policy has one."""
     kind = POLICIES[name]
-    if issubclass(kind, Fgd):
+    if issubclass(kind, Fgd | Bulkhead):
         return kind(seed, history)
     return kind(seed)

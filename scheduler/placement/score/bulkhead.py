@@ -1,0 +1,121 @@
+"""The `bulkhead` ranking: place where the node's potential falls most, at prices learned from what has arrived.
+
+    Phi(node) = waste + FRICTION x (misfit + starvation - reservation)                        in GPU milli
+
+    waste        sum over GPUs of the free milli that no cut of the arrived sizes can use     (`cutting_stock`)
+    misfit       sum over GPUs of free milli x the share of arrivals that cannot use them: too small a fraction, another
+                 model, too little CPU on the node; pods without GPUs count among those     (FGD's F, per device)
+    starvation   sum over typical shapes m of w_m x the GPU left idle when the node is filled with copies of m, because
+                 CPU or memory runs out first; w_m is m's share of the GPU demand
+    reservation  sum over multi-GPU shapes of price x copies the node can still hold; the price is what m asks times
+                 min(1, copies still to come / copies the cluster can still hold)^2
+
+Waste is certain; the rest is an expectation over arrivals that may go elsewhere, hence FRICTION. On a node without
+GPUs Phi is the same filling with shapes, in shares of the average node: what is left of CPU and memory.
+Nothing here is a fact of one trace: prices come from the nodes and the arrivals. docs/decisions/0002 has the ablation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.compiled import compiled
+from scheduler.model import GPU_MILLI
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+FRICTION = 0.25
+"""Weight of the expected terms; any value from 1/8 to 1/3 serves as well."""
+
+
+class PriceTable(NamedTuple):
+    """All that a potential reads; amounts in GPU milli, FRICTION already applied.
+
+    Attributes:
+        residual: float64 [1001], certain waste of a device with so many milli free.
+        levels: int64 [L], ascending CPU milli that GPU pods ask.
+        column_of: int64 [1001], column of `misfit` for a device with so many milli free.
+        misfit: float64 [models, L + 1, columns], waste per free milli, by model number and CPU level.
+        starvation: float64 [3, M], rows: GPU milli per CPU milli, per MiB, weight.
+        filling: float64 [4, M], for nodes without GPUs, rows: copies per CPU milli, per MiB, worth of a copy, weight.
+        worth: float64 [2], worth of a CPU milli and of a MiB on a node without GPUs.
+        reserved: int64 [R, 5], multi-GPU shapes: CPU milli, MiB, devices, milli each, model mask (0: any).
+        reserve_price: float64 [R].
+    """
+
+    residual: Float64
+    levels: Int64
+    column_of: Int64
+    misfit: NDArray[np.float64]
+    starvation: Float64
+    filling: Float64
+    worth: Float64
+    reserved: NDArray[np.int64]
+    reserve_price: Float64
+
+
+@compiled
+def fall_key(before: float, after: float, tie: float) -> float:
+    """The fall of the potential in whole micro-GPU, so that equal falls are equal; `tie` in [-1, 0] breaks ties."""
+    return float(np.floor((before - after) * 1000.0 + 0.5) + 0.5 * tie)
+
+
+@compiled
+def potential(cpu: int, memory: int, gpu: Int64, devices: int, model: int, table: PriceTable) -> float:
+    """Phi of a node with this much free; `gpu` ascending, the node's own `devices` are the last of the row."""
+    if devices == 0:
+        return leftover(float(cpu), float(memory), table.filling, table.worth)
+    level = np.searchsorted(table.levels, cpu, side="right")
+    phi, idle, whole = 0.0, 0, 0
+    for device in range(len(gpu) - devices, len(gpu)):
+        free = gpu[device]
+        idle += free
+        whole += free == GPU_MILLI
+        phi += table.residual[free] + free * table.misfit[model, level, table.column_of[free]]
+    if idle > 0:
+        phi += starved(float(cpu), float(memory), float(idle), table.starvation)
+    if whole > 1:
+        for row in range(len(table.reserve_price)):
+            phi -= table.reserve_price[row] * copies(cpu, memory, model, whole, table.reserved[row])
+    return phi
+
+
+@compiled
+def starved(cpu: float, memory: float, idle: float, types: Float64) -> float:
+    """Expected GPU milli left idle when the node is filled with copies of one typical shape."""
+    total = 0.0
+    per_cpu, per_memory, weight = types[0], types[1], types[2]
+    for kind in range(len(weight)):
+        total += weight[kind] * max(0.0, idle - min(cpu * per_cpu[kind], memory * per_memory[kind]))
+    return total
+
+
+@compiled
+def leftover(cpu: float, memory: float, types: Float64, worth: Float64) -> float:
+    """Expected worth left over when a node without GPUs is filled with copies of one typical shape."""
+    whole = cpu * worth[0] + memory * worth[1]
+    total = 0.0
+    for kind in range(types.shape[1]):
+        total += types[3, kind] * (
+            whole - min(cpu * types[0, kind], memory * types[1, kind]) * types[2, kind]
+        )
+    return total
+
+
+@compiled
+def copies(cpu: int, memory: int, model: int, whole: int, shape: Int64) -> int:
+    """How many copies of a multi-GPU shape fit on a node with `whole` untouched devices."""
+    if whole < shape[2] or cpu < shape[0] or memory < shape[1]:
+        return 0
+    if shape[4] and not (shape[4] >> model) & 1:
+        return 0
+    most = whole // shape[2]
+    if shape[0] > 0:
+        most = min(most, cpu // shape[0])
+    if shape[1] > 0:
+        most = min(most, memory // shape[1])
+    return int(most)

@@ -1,0 +1,149 @@
+"""Builds the price table of the `bulkhead` ranking from the nodes and the arrivals so far. Called at each repricing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.compiled import compiled
+from scheduler.model import GPU_MILLI
+from scheduler.placement.arrivals import Arrivals, model_mask
+from scheduler.placement.classes import ClassTable
+from scheduler.placement.score.bulkhead import FRICTION, PriceTable, copies
+from scheduler.placement.score.cutting_stock import CuttingStock
+from scheduler.placement.state import UNSTATED, ClusterState
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+TYPICAL = 32
+"""Shapes kept for starvation and filling, largest demand first: one evaluation stays about 100 ns."""
+RESERVED = 16
+"""Multi-GPU shapes kept for reservation, dearest first."""
+CPU, MEMORY, DEVICES, MILLI, MASK = range(5)
+
+
+def build(state: ClusterState, arrivals: Arrivals, stock: CuttingStock) -> PriceTable:
+    """Price what has arrived against what the cluster has and what of it is free."""
+    shapes, counts = arrived(arrivals, state.model_numbers)
+    total = max(float(counts.sum()), 1.0)
+    levels, column_of, misfit = misfits(shapes, counts, max(state.model_numbers.values(), default=0) + 1)
+    reserved, price = reservations(state, shapes, counts)
+    single = shapes[:, DEVICES] == 1
+    sizes: dict[int, int] = {}
+    for milli, count in zip(shapes[single, MILLI].tolist(), counts[single].tolist(), strict=True):
+        sizes[milli] = sizes.get(milli, 0) + int(count)
+    filling, worth = fillings(state, shapes, counts)
+    return PriceTable(
+        residual=stock.waste(sizes),
+        levels=levels,
+        column_of=column_of,
+        misfit=FRICTION / total * misfit,
+        starvation=starvations(shapes, counts),
+        filling=filling,
+        worth=worth,
+        reserved=reserved,
+        reserve_price=FRICTION * price,
+    )
+
+
+def arrived(arrivals: Arrivals, model_numbers: Mapping[str, int]) -> tuple[Int64, Float64]:
+    """Arrivals as rows (CPU milli, MiB, devices, milli each, model mask) and their counts."""
+    rows = [(*kind[:4], model_mask(kind.models, model_numbers)) for kind in arrivals]
+    return np.array(rows, np.int64).reshape(-1, 5), np.array(list(arrivals.values()), np.float64)
+
+
+def misfits(shapes: Int64, counts: Float64, models: int) -> tuple[Int64, Int64, NDArray[np.float64]]:
+    """Arrivals that cannot use a device: `levels`, `column_of` and counts [models, levels + 1, columns]."""
+    wants = shapes[:, DEVICES] > 0
+    levels = np.unique(shapes[wants, CPU])
+    sizes = np.unique(np.append(shapes[shapes[:, DEVICES] == 1, MILLI], GPU_MILLI))
+    column_of = np.searchsorted(sizes, np.arange(GPU_MILLI + 1), side="right").astype(np.int64)
+    usable = np.zeros((models, len(levels) + 1, len(sizes) + 1))
+    for shape, count in zip(shapes[wants], counts[wants], strict=True):
+        allowed = np.ones(models, bool)
+        if shape[MASK]:
+            allowed = (shape[MASK] >> np.arange(models)) & 1 > 0
+        from_level = int(np.searchsorted(levels, shape[CPU])) + 1
+        usable[allowed, from_level:, column_of[shape[MILLI]] :] += count
+    return levels, column_of, counts.sum() - usable
+
+
+def starvations(shapes: Int64, counts: Float64) -> Float64:
+    """[3, M]: GPU milli that one CPU milli and one MiB carry of each typical shape, and its share of the demand."""
+    asked = shapes[:, DEVICES] * shapes[:, MILLI]
+    top = largest(asked * counts)
+    demand = (asked * counts)[top]
+    per_cpu = asked[top] / np.maximum(shapes[top, CPU], 1e-3)
+    per_memory = asked[top] / np.maximum(shapes[top, MEMORY], 1e-3)
+    return np.stack([per_cpu, per_memory, FRICTION * demand / max(demand.sum(), 1.0)])
+
+
+def fillings(state: ClusterState, shapes: Int64, counts: Float64) -> tuple[Float64, Float64]:
+    """[4, M] and [2]: the same for nodes without GPUs, in thousandths of the average node per CPU milli and MiB."""
+    capacity = np.array([state.capacity(node)[:2] for node in state.nodes if node], np.float64).reshape(-1, 2)
+    capacity[capacity >= UNSTATED] = np.nan
+    mean = (
+        np.nanmean(capacity, axis=0)
+        if np.isfinite(capacity).any(axis=0).all()
+        else np.array([np.inf, np.inf])
+    )
+    worth = 1000.0 / mean
+    need = shapes[:, :2] @ worth
+    top = largest(need * counts)
+    demand = (need * counts)[top]
+    per_cpu, per_memory = (1.0 / np.maximum(shapes[top, column], 1e-3) for column in (CPU, MEMORY))
+    return np.stack([per_cpu, per_memory, need[top], demand / max(demand.sum(), 1e-9)]), worth
+
+
+def largest(demand: Float64) -> NDArray[np.intp]:
+    """Indices of the `TYPICAL` largest demands above zero."""
+    top = np.argsort(-demand, kind="stable")[:TYPICAL]
+    return top[demand[top] > 0]
+
+
+def reservations(state: ClusterState, shapes: Int64, counts: Float64) -> tuple[Int64, Float64]:
+    """Multi-GPU shapes whose hosts are scarce, and the price of one slot for each.
+
+    To come: the copies that arrive while the free GPUs last, at the rate so far. Over the slots left this is the
+    chance that a given slot is the one used, and squared that the others are gone by then.
+    """
+    multi = shapes[:, DEVICES] > 1
+    rows, asked = shapes[multi], float((shapes[:, DEVICES] * shapes[:, MILLI] * counts).sum())
+    if not len(rows) or asked <= 0:
+        return rows[:0], np.zeros(0)
+    free = float(state.gpu_free.sum())
+    models = np.array([state.model_numbers[profile.gpu_model] for profile in state.profiles], np.int64)
+    left = slots(rows, state.classes.table, models, state.classes.high)
+    price = (
+        rows[:, DEVICES]
+        * rows[:, MILLI]
+        * np.minimum(1.0, counts[multi] * free / asked / np.maximum(left, 1)) ** 2
+    )
+    top = np.argsort(-price, kind="stable")[:RESERVED]
+    top = top[price[top] >= 1.0]
+    return rows[top], price[top]
+
+
+@compiled
+def slots(shapes: Int64, table: ClassTable, models: Int64, high: int) -> Int64:
+    """How many copies of each shape the whole cluster can still hold, each shape for itself."""
+    found = np.zeros(len(shapes), np.int64)
+    for number in range(high):
+        if table.nodes[number] == 0:
+            continue
+        whole = 0
+        for device in range(table.gpu.shape[1]):
+            whole += table.gpu[number, device] == GPU_MILLI
+        for row in range(len(shapes)):
+            fitting = copies(
+                table.free[number, 0],
+                table.free[number, 1],
+                models[table.profile[number]],
+                whole,
+                shapes[row],
+            )
+            found[row] += table.nodes[number] * fitting
+    return found
