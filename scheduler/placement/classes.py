@@ -93,10 +93,6 @@ class NodeClasses:
         self._leave(node)
         self._record(node, GONE)
 
-    def unread_nodes(self, read_to: int) -> Int32:
-        """The nodes of the journal entries from number `read_to` on."""
-        return self.journal.node[read_to - self.journal_start : self.journal_end - self.journal_start]
-
     def _leave(self, node: int) -> None:
         if node >= len(self.of_node):
             grown = np.full(max(node + 1, 2 * len(self.of_node)), GONE, dtype=np.int32)

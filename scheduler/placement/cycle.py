@@ -27,7 +27,9 @@ class Cycle:
         self._rankings: list[Ranking] = []
         policy.begin(state)
         nothing = np.zeros(0, np.int64)
-        self._shared = View(nothing, nothing, policy.prices, np.zeros(max(state.devices, 1), np.int64))
+        self._shared = View(
+            nothing, nothing, policy.prices, np.zeros(0), nothing, np.zeros(max(state.devices, 1), np.int64)
+        )
 
     def decide(self, pod: Pod) -> Decision:
         """Choose the best node for a pod that arrives now.
@@ -55,15 +57,18 @@ class Cycle:
         return self._rankings[demand.number]
 
     def _view(self) -> View:
-        """The view, rebuilt when profiles or prices are new."""
-        profiles, prices = self.state.profiles, self.policy.prices
-        if len(self._shared.devices) < len(profiles):
+        """The view, rebuilt when profiles, prices or room for classes are new."""
+        view, profiles, prices = self._shared, self.state.profiles, self.policy.prices
+        if len(view.devices) < len(profiles):
+            numbers = self.state.model_numbers
             devices = np.array([profile.gpus for profile in profiles], np.int64)
-            models = np.array([self.state.model_numbers[profile.gpu_model] for profile in profiles], np.int64)
-            self._shared = View(devices, models, prices, self._shared.scratch)
-        if self._shared.prices is not prices:
-            self._shared = self._shared._replace(prices=prices)
-        return self._shared
+            models = np.array([numbers[profile.gpu_model] for profile in profiles], np.int64)
+            view = view._replace(devices=devices, models=models)
+        room = len(self.state.classes.table.nodes)
+        if view.prices is not prices or len(view.valued) < room:
+            view = view._replace(prices=prices, potential=np.zeros(room), valued=np.full(room, -1, np.int64))
+        self._shared = view
+        return view
 
     def _place(self, pod: Pod, demand: Demand, chosen: int, device: int) -> Placed:
         number = self.state.classes.members[chosen][-1]

@@ -7,7 +7,7 @@ they surface. Beside the order it tallies, per reason, the nodes that are ruled 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from scheduler.placement.classes import GONE, ClassTable, Journal, NodeClasses
 from scheduler.placement.demand import Demand, Question
 from scheduler.placement.fit import capacity_reason, is_outcome
 from scheduler.placement.heap import Heap, drop, empty_heap, precedes, push
+from scheduler.placement.score.bulkhead import PriceTable
 from scheduler.placement.score.prices import Prices, node_potential, outcome_key
 from scheduler.placement.state import ClusterState
 
@@ -39,12 +40,16 @@ class View(NamedTuple):
         devices: int64 [profiles], how many GPUs a node of the profile has.
         models: int64 [profiles], the number of their GPU model.
         prices: the policy's tables.
+        potential: float64 [classes], potential of a class as it stands, where `valued` says it is known.
+        valued: int64 [classes], birth of the class that `potential` was computed for, -1 after repricing.
         scratch: int64 [devices], overwritten by each evaluation.
     """
 
     devices: Int64
     models: Int64
     prices: Prices
+    potential: NDArray[np.float64]
+    valued: Int64
     scratch: Int64
 
 
@@ -86,7 +91,10 @@ def best_outcome(question: Question, table: ClassTable, view: View, number: int)
     gpu = table.gpu[number]
     profile = table.profile[number]
     free, devices, model = table.free[number], view.devices[profile], view.models[profile]
-    before = node_potential(view.prices, free[0], free[1], gpu, devices, model)
+    if view.valued[number] != table.birth[number]:
+        view.valued[number] = table.birth[number]
+        view.potential[number] = node_potential(view.prices, free[0], free[1], gpu, devices, model)
+    before = view.potential[number]
     best, chosen = -np.inf, 0
     for first in range(max(len(gpu), 1)):
         if not is_outcome(gpu, count, milli, first):
@@ -173,29 +181,50 @@ def drop_dead(table: ClassTable, heap: Heap, size: int) -> int:
 
 @compiled
 def catch_up(
-    question: Question,
-    table: ClassTable,
-    view: View,
-    of_node: Int32,
-    journal: Journal,
-    unread: tuple[int, int, int],
-    tally: Tally,
-    heap: Heap,
-    size: int,
+    start: int, stop: int, first: int, size: int, renew: bool, high: int, *arrays: Any
 ) -> tuple[int, int]:
-    """Take in the journal rows `unread[0]:unread[1]`, the first of which is entry number `unread[2]`.
+    """Take in the journal rows `start:stop`, the first of which is entry number `first`; rank all anew if `renew`.
 
-    Returns the heap's new size and the first device of the best class: one call per decision, because the way
-    into compiled code costs more than what it does there.
+    Returns the heap's new size and the first device of the best class. One call per decision with the arrays one
+    by one (in the order of `as_arguments`), because numba inspects the members of a tuple at 300 ns apiece, which
+    is more than the work that waits inside.
     """
-    start, stop, first = unread
+    question, table = Question(*arrays[0:5]), ClassTable(*arrays[5:12])
+    table_of_prices = PriceTable(*arrays[19:28])
+    prices = Prices(arrays[14], arrays[15], arrays[16], arrays[17], arrays[18], table_of_prices)
+    view = View(arrays[12], arrays[13], prices, arrays[28], arrays[29], arrays[30])
+    of_node, journal = arrays[31], Journal(*arrays[32:34])
+    tally, heap = Tally(*arrays[34:36]), Heap(*arrays[36:39])
     count_moved(question, table, of_node, journal.node[start:stop], tally)
-    size = rank_entered(question, table, view, journal.entered[start:stop], first, heap, size)
-    size = drop_dead(table, heap, size)
+    if renew:
+        size = rank_all(question, table, view, high, heap)
+    else:
+        size = rank_entered(question, table, view, journal.entered[start:stop], first, heap, size)
+        size = drop_dead(table, heap, size)
     if size == 0:
         return 0, 0
     _, device = best_outcome(question, table, view, heap.number[0])
     return size, device
+
+
+def as_arguments(
+    question: Question, classes: NodeClasses, view: View, tally: Tally, heap: Heap
+) -> tuple[Any, ...]:
+    """The arrays of `catch_up` in its order."""
+    prices = view.prices
+    return (
+        *question,
+        *classes.table,
+        view.devices,
+        view.models,
+        *prices[:-1],
+        *prices.table,
+        *view[3:],
+        classes.of_node,
+        *classes.journal,
+        *tally,
+        *heap,
+    )
 
 
 @compiled
@@ -236,20 +265,20 @@ class Ranking:
         """
         classes = state.classes
         question = self.demand.learn(state.profiles, state.occupancies, state.tenancy)
-        self._make_ready(state, question, view, pricing)
-        start, stop = self._read_to - classes.journal_start, classes.journal_end - classes.journal_start
+        if len(self.tally.reason_of) < len(state.nodes):
+            self._make_node_room(len(state.nodes))
+        if self._read_to < classes.journal_start:
+            self._recount(question, state)
+        unread = classes.journal_end - self._read_to
+        renew = pricing != self._pricing or not self._has_room(unread, len(classes))
+        if renew:
+            self._make_heap_room(2 * len(classes))
+        start = self._read_to - classes.journal_start
+        arrays = as_arguments(question, classes, view, self.tally, self._heap)
         self._size, device = catch_up(
-            question,
-            classes.table,
-            view,
-            classes.of_node,
-            classes.journal,
-            (start, stop, self._read_to),
-            self.tally,
-            self._heap,
-            self._size,
+            start, start + unread, self._read_to, self._size, renew, classes.high, *arrays
         )
-        self._read_to = classes.journal_end
+        self._read_to, self._pricing = classes.journal_end, pricing
         if allowed is None:
             return (int(self._heap.number[0]), device) if self._size else (GONE, 0)
         return self._best_allowed(question, classes, view, allowed)
@@ -263,29 +292,16 @@ class Ranking:
         number = int(self._heap.number[position])
         return number, best_outcome(question, classes.table, view, number)[1]
 
-    def _make_ready(self, state: ClusterState, question: Question, view: View, pricing: int) -> None:
-        """Make room; start over where prices changed, the journal was cut, or the dead fill the heap."""
-        classes = state.classes
-        if len(self.tally.reason_of) < len(state.nodes):
-            self._make_node_room(len(state.nodes))
-        behind = self._read_to < classes.journal_start
-        if behind:
-            everyone = np.arange(len(state.nodes), dtype=np.int32)
-            count_moved(question, classes.table, classes.of_node, everyone, self.tally)
-            self._read_to = classes.journal_end
-        unread = classes.journal_end - self._read_to
-        if behind or pricing != self._pricing or not self._has_room(unread, len(classes)):
-            self._rank_all(question, classes, view, pricing)
+    def _recount(self, question: Question, state: ClusterState) -> None:
+        """Judge every node: this ranking has read nothing yet, or the journal was cut before it came back."""
+        everyone = np.arange(len(state.nodes), dtype=np.int32)
+        count_moved(question, state.classes.table, state.classes.of_node, everyone, self.tally)
+        self._read_to = state.classes.journal_end
+        self._pricing = -1
 
-    def _rank_all(self, question: Question, classes: NodeClasses, view: View, pricing: int) -> None:
-        """Rank every class now; what the journal still holds unread is then only counted, not ranked twice."""
-        needed = 2 * len(classes) + classes.journal_end - self._read_to
+    def _make_heap_room(self, needed: int) -> None:
         if len(self._heap.key) < needed:
             self._heap = empty_heap(needed + needed // 2)
-        count_moved(question, classes.table, classes.of_node, classes.unread_nodes(self._read_to), self.tally)
-        self._read_to = classes.journal_end
-        self._size = rank_all(question, classes.table, view, classes.high, self._heap)
-        self._pricing = pricing
 
     def _has_room(self, more: int, living: int) -> bool:
         """Room for `more` entries, growing unless it is mostly the dead that take it."""

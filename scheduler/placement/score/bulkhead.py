@@ -113,9 +113,7 @@ def copies(cpu: int, memory: int, model: int, whole: int, shape: Int64) -> int:
         return 0
     if shape[4] and not (shape[4] >> model) & 1:
         return 0
-    most = whole // shape[2]
-    if shape[0] > 0:
-        most = min(most, cpu // shape[0])
-    if shape[1] > 0:
-        most = min(most, memory // shape[1])
-    return int(most)
+    most = 1
+    while whole >= (most + 1) * shape[2] and cpu >= (most + 1) * shape[0] and memory >= (most + 1) * shape[1]:
+        most += 1
+    return most

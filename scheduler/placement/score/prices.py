@@ -36,7 +36,7 @@ class Prices(NamedTuple):
     Attributes:
         kind: int64 [1], the policy's `Kind`.
         seed: int64 [1], for policies that draw.
-        scale: float64 [resources + 1], largest node's capacity per resource, then its GPU milli; 0 = nobody has it.
+        scale: float64 [resources + 1], weight of a unit per resource, then of a GPU milli; see `simple`.
         typical: float64 [classes, 5], rows of (cpu milli, GPU count, milli per GPU, popularity, model mask).
         turns: int64 [nodes], a permutation that breaks ties between nodes, for policies that tell nodes apart.
         table: the prices of `bulkhead`.

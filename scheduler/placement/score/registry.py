@@ -17,7 +17,7 @@ from scheduler.placement.score.bulkhead import PriceTable
 from scheduler.placement.score.cutting_stock import CuttingStock
 from scheduler.placement.score.fgd import typical_classes
 from scheduler.placement.score.prices import Kind, Prices
-from scheduler.placement.score.tables import build
+from scheduler.placement.score.tables import build, worth_of
 from scheduler.placement.state import UNSTATED, ClusterState
 
 Float64 = NDArray[np.float64]
@@ -73,7 +73,7 @@ class Fixed:
 
     def begin(self, state: ClusterState) -> None:
         """Take the scale of the cluster."""
-        self.prices = self.prices._replace(scale=largest_node(state))
+        self.prices = self.prices._replace(scale=unit_weights(state))
         self.pricing += 1
 
     def observe(self, demand: Demand) -> None:
@@ -171,11 +171,13 @@ class Bulkhead(Fixed):
         self._reprice_at = 1
         self._stock = CuttingStock()
         self._state: ClusterState | None = None
+        self._worth: Float64 = np.zeros(2)
 
     def begin(self, state: ClusterState) -> None:
         """Remember the cluster, whose free room the prices are set against."""
         super().begin(state)
         self._state = state
+        self._worth = worth_of(state)
 
     def observe(self, demand: Demand) -> None:
         """Count the arrival; reprice when enough is new."""
@@ -183,7 +185,9 @@ class Bulkhead(Fixed):
         self._seen += 1
         if self._seen >= self._reprice_at and self._state is not None:
             self._reprice_at = int(self._seen * self.GROWTH) + 1
-            self.prices = self.prices._replace(table=build(self._state, self._arrived, self._stock))
+            self.prices = self.prices._replace(
+                table=build(self._state, self._arrived, self._stock, self._worth)
+            )
             self.pricing += 1
 
 
@@ -198,14 +202,18 @@ POLICIES: dict[str, type[Fixed]] = {
 }
 
 
-def largest_node(state: ClusterState) -> Float64:
-    """The largest capacity per resource and of GPU milli; 0 for a resource that no node has or states."""
-    capacities = np.array([profile.capacity for profile in state.profiles], np.float64)
-    if not len(capacities):
-        return np.zeros(len(state.columns) + 1)
+def unit_weights(state: ClusterState) -> Float64:
+    """1 / (largest capacity x resources that count), per resource and for GPU milli; 0 where no node states any."""
+    capacities = np.array([profile.capacity for profile in state.profiles], np.float64).reshape(
+        -1, len(state.columns)
+    )
     capacities[capacities >= UNSTATED] = 0
-    gpus = max(profile.gpus for profile in state.profiles) * 1000.0
-    return np.append(capacities.max(axis=0), gpus)
+    gpus = np.array([[profile.gpus * GPU_MILLI] for profile in state.profiles], np.float64).reshape(-1, 1)
+    most = np.hstack([capacities, gpus]).max(axis=0, initial=0)
+    weights: Float64 = np.divide(
+        1.0, most * max((most > 0).sum(), 1), out=np.zeros(len(most)), where=most > 0
+    )
+    return weights
 
 
 def make_policy(name: str, seed: int, history: Arrivals | None) -> Policy:

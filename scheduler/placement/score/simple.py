@@ -1,8 +1,7 @@
 """The textbook rankings, as functions of one node's free room; the yardsticks that `bulkhead` is measured against.
 
-Arrays as in `fit`. `capacity` int64 [resources] is the node's own; `scale` float64 [resources + 1] is the largest
-node's capacity per resource, then its GPU milli (0: no node has this, the resource does not count).
-All return a key, higher is better.
+Arrays as in `fit`. `scale` float64 [resources + 1] is 1 / (largest node's capacity x resources that count), per
+resource and then for GPU milli; 0 where no node states any. All return a key, higher is better.
 """
 
 from __future__ import annotations
@@ -19,29 +18,21 @@ Float64 = NDArray[np.float64]
 
 @compiled
 def best_fit_key(free: Int64, request: Int64, gpu_after: Int64, scale: Float64) -> float:
-    """Least room left over, each resource in units of the largest node, all with equal weight."""
-    remainder, weight = 0.0, 0
+    """Least room left over, each resource in units of the largest node, all with equal weight; in [-1, 0]."""
+    remainder = gpu_after.sum() * scale[len(request)]
     for column in range(len(request)):
-        if scale[column] > 0:
-            remainder += (free[column] - request[column]) / scale[column]
-            weight += 1
-    if scale[len(request)] > 0:
-        remainder += gpu_after.sum() / scale[len(request)]
-        weight += 1
-    return -remainder / max(weight, 1)
+        remainder += (free[column] - request[column]) * scale[column]
+    return -float(remainder)
 
 
 @compiled
 def dot_product_key(free: Int64, gpu: Int64, request: Int64, count: int, milli: int, scale: Float64) -> float:
     """Alignment of what is asked with what is free (Grandl et al., Tetris, SIGCOMM 2014)."""
-    alignment = 0.0
-    for column in range(len(request)):
-        if scale[column] > 0:
-            alignment += request[column] / scale[column] * (free[column] / scale[column])
     gpus = scale[len(request)]
-    if gpus > 0:
-        alignment += count * milli / gpus * (gpu.sum() / gpus)
-    return alignment
+    alignment = count * milli * gpus * (gpu.sum() * gpus)
+    for column in range(len(request)):
+        alignment += request[column] * scale[column] * (free[column] * scale[column])
+    return float(alignment)
 
 
 @compiled

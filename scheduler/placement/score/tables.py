@@ -25,7 +25,7 @@ RESERVED = 16
 CPU, MEMORY, DEVICES, MILLI, MASK = range(5)
 
 
-def build(state: ClusterState, arrivals: Arrivals, stock: CuttingStock) -> PriceTable:
+def build(state: ClusterState, arrivals: Arrivals, stock: CuttingStock, worth: Float64) -> PriceTable:
     """Price what has arrived against what the cluster has and what of it is free."""
     shapes, counts = arrived(arrivals, state.model_numbers)
     total = max(float(counts.sum()), 1.0)
@@ -35,14 +35,13 @@ def build(state: ClusterState, arrivals: Arrivals, stock: CuttingStock) -> Price
     sizes: dict[int, int] = {}
     for milli, count in zip(shapes[single, MILLI].tolist(), counts[single].tolist(), strict=True):
         sizes[milli] = sizes.get(milli, 0) + int(count)
-    filling, worth = fillings(state, shapes, counts)
     return PriceTable(
         residual=stock.waste(sizes),
         levels=levels,
         column_of=column_of,
         misfit=FRICTION / total * misfit,
         starvation=starvations(shapes, counts),
-        filling=filling,
+        filling=fillings(shapes, counts, worth),
         worth=worth,
         reserved=reserved,
         reserve_price=FRICTION * price,
@@ -81,21 +80,21 @@ def starvations(shapes: Int64, counts: Float64) -> Float64:
     return np.stack([per_cpu, per_memory, FRICTION * demand / max(demand.sum(), 1.0)])
 
 
-def fillings(state: ClusterState, shapes: Int64, counts: Float64) -> tuple[Float64, Float64]:
-    """[4, M] and [2]: the same for nodes without GPUs, in thousandths of the average node per CPU milli and MiB."""
-    capacity = np.array([state.capacity(node)[:2] for node in state.nodes if node], np.float64).reshape(-1, 2)
-    capacity[capacity >= UNSTATED] = np.nan
-    mean = (
-        np.nanmean(capacity, axis=0)
-        if np.isfinite(capacity).any(axis=0).all()
-        else np.array([np.inf, np.inf])
-    )
-    worth = 1000.0 / mean
+def fillings(shapes: Int64, counts: Float64, worth: Float64) -> Float64:
+    """[4, M]: the same for nodes without GPUs: copies per CPU milli and per MiB, worth of a copy, its share."""
     need = shapes[:, :2] @ worth
     top = largest(need * counts)
     demand = (need * counts)[top]
     per_cpu, per_memory = (1.0 / np.maximum(shapes[top, column], 1e-3) for column in (CPU, MEMORY))
-    return np.stack([per_cpu, per_memory, need[top], demand / max(demand.sum(), 1e-9)]), worth
+    return np.stack([per_cpu, per_memory, need[top], demand / max(demand.sum(), 1e-9)])
+
+
+def worth_of(state: ClusterState) -> Float64:
+    """[2]: what a CPU milli and a MiB are worth, in thousandths of the average node; 0 where no node states any."""
+    stated = np.array([state.capacity(node)[:2] for node in state.nodes if node], np.float64).reshape(-1, 2)
+    known = np.where(stated < UNSTATED, stated, 0.0).sum(axis=0)
+    worth: Float64 = np.divide(1000.0 * len(stated), known, out=np.zeros(2), where=known > 0)
+    return worth
 
 
 def largest(demand: Float64) -> NDArray[np.intp]:
