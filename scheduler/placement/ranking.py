@@ -7,7 +7,7 @@ they surface. Beside the order it tallies, per reason, the nodes that are ruled 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from scheduler.placement.classes import GONE, ClassTable, Journal, NodeClasses
 from scheduler.placement.demand import Demand, Question
 from scheduler.placement.fit import capacity_reason, is_outcome
 from scheduler.placement.heap import Heap, drop, empty_heap, precedes, push
-from scheduler.placement.score.bulkhead import PriceTable
-from scheduler.placement.score.prices import Prices, node_potential, outcome_key
+from scheduler.placement.score.prices import Kind, Prices, best_priced, node_potential, outcome_key
 from scheduler.placement.state import ClusterState
 
 Int64 = NDArray[np.int64]
@@ -95,6 +94,11 @@ def best_outcome(question: Question, table: ClassTable, view: View, number: int)
         view.valued[number] = table.birth[number]
         view.potential[number] = node_potential(view.prices, free[0], free[1], gpu, devices, model)
     before = view.potential[number]
+    if view.prices.kind[0] == Kind.BULKHEAD:
+        best, chosen = best_priced(
+            view.prices, before, free, gpu, devices, model, question.request, count, milli
+        )
+        return best - CLAIM * question.claims[table.occupancy[number]], chosen
     best, chosen = -np.inf, 0
     for first in range(max(len(gpu), 1)):
         if not is_outcome(gpu, count, milli, first):
@@ -181,20 +185,24 @@ def drop_dead(table: ClassTable, heap: Heap, size: int) -> int:
 
 @compiled
 def catch_up(
-    start: int, stop: int, first: int, size: int, renew: bool, high: int, *arrays: Any
+    question: Question,
+    table: ClassTable,
+    view: View,
+    of_node: Int32,
+    journal: Journal,
+    unread: tuple[int, int, int],
+    renew: bool,
+    high: int,
+    tally: Tally,
+    heap: Heap,
+    size: int,
 ) -> tuple[int, int]:
-    """Take in the journal rows `start:stop`, the first of which is entry number `first`; rank all anew if `renew`.
+    """Take in the journal rows `unread[0]:unread[1]`, the first of which is entry number `unread[2]`.
 
-    Returns the heap's new size and the first device of the best class. One call per decision with the arrays one
-    by one (in the order of `as_arguments`), because numba inspects the members of a tuple at 300 ns apiece, which
-    is more than the work that waits inside.
+    Ranks every class anew if `renew`. Returns the heap's new size and the first device of the best class: one call
+    per decision, because the way into compiled code costs more than what it does there.
     """
-    question, table = Question(*arrays[0:5]), ClassTable(*arrays[5:12])
-    table_of_prices = PriceTable(*arrays[19:28])
-    prices = Prices(arrays[14], arrays[15], arrays[16], arrays[17], arrays[18], table_of_prices)
-    view = View(arrays[12], arrays[13], prices, arrays[28], arrays[29], arrays[30])
-    of_node, journal = arrays[31], Journal(*arrays[32:34])
-    tally, heap = Tally(*arrays[34:36]), Heap(*arrays[36:39])
+    start, stop, first = unread
     count_moved(question, table, of_node, journal.node[start:stop], tally)
     if renew:
         size = rank_all(question, table, view, high, heap)
@@ -205,26 +213,6 @@ def catch_up(
         return 0, 0
     _, device = best_outcome(question, table, view, heap.number[0])
     return size, device
-
-
-def as_arguments(
-    question: Question, classes: NodeClasses, view: View, tally: Tally, heap: Heap
-) -> tuple[Any, ...]:
-    """The arrays of `catch_up` in its order."""
-    prices = view.prices
-    return (
-        *question,
-        *classes.table,
-        view.devices,
-        view.models,
-        *prices[:-1],
-        *prices.table,
-        *view[3:],
-        classes.of_node,
-        *classes.journal,
-        *tally,
-        *heap,
-    )
 
 
 @compiled
@@ -274,9 +262,18 @@ class Ranking:
         if renew:
             self._make_heap_room(2 * len(classes))
         start = self._read_to - classes.journal_start
-        arrays = as_arguments(question, classes, view, self.tally, self._heap)
         self._size, device = catch_up(
-            start, start + unread, self._read_to, self._size, renew, classes.high, *arrays
+            question,
+            classes.table,
+            view,
+            classes.of_node,
+            classes.journal,
+            (start, start + unread, self._read_to),
+            renew,
+            classes.high,
+            self.tally,
+            self._heap,
+            self._size,
         )
         self._read_to, self._pricing = classes.journal_end, pricing
         if allowed is None:

@@ -325,7 +325,8 @@ def resource_columns(nodes: list[Node]) -> dict[str, int]:
 def write_free(free: Int64, gpu_free: Int64, row: Int64) -> None:
     """Append what is free to a class row, GPU devices sorted ascending, so that equal states are equal bytes."""
     start = STANDING + len(free)
-    row[STANDING:start] = free
+    for column in range(len(free)):
+        row[STANDING + column] = free[column]
     for device in range(len(gpu_free)):
         value = gpu_free[device]
         position = start + device

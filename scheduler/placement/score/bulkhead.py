@@ -59,9 +59,9 @@ class PriceTable(NamedTuple):
 
 
 @compiled
-def fall_key(before: float, after: float, tie: float) -> float:
+def fall_key(fall: float, tie: float) -> float:
     """The fall of the potential in whole micro-GPU, so that equal falls are equal; `tie` in [-1, 0] breaks ties."""
-    return float(np.floor((before - after) * 1000.0 + 0.5) + 0.5 * tie)
+    return float(np.floor(fall * 1000.0 + 0.5) + 0.5 * tie)
 
 
 @compiled
@@ -69,19 +69,100 @@ def potential(cpu: int, memory: int, gpu: Int64, devices: int, model: int, table
     """Phi of a node with this much free; `gpu` ascending, the node's own `devices` are the last of the row."""
     if devices == 0:
         return leftover(float(cpu), float(memory), table.filling, table.worth)
-    level = np.searchsorted(table.levels, cpu, side="right")
+    phi, idle, whole = devices_phi(cpu, gpu, devices, model, table)
+    return (
+        phi
+        + starved(float(cpu), float(memory), float(idle), table.starvation)
+        - reserved(cpu, memory, model, whole, table)
+    )
+
+
+@compiled
+def best_fall(
+    cpu: int,
+    memory: int,
+    gpu: Int64,
+    devices: int,
+    model: int,
+    before: float,
+    count: int,
+    milli: int,
+    table: PriceTable,
+) -> tuple[float, int]:
+    """The largest fall of Phi when a request joins, and the first device (in sorted order) that it takes.
+
+    Args:
+        cpu: milli that are free afterwards; the request fits.
+        memory: MiB that are free afterwards.
+        gpu: int64 [devices], free milli before, ascending.
+        devices: how many of the row are the node's own.
+        model: the number of their model.
+        before: Phi of the node as it stands.
+        count: devices asked.
+        milli: milli asked of each.
+        table: the prices.
+
+    Only the device that is cut tells the outcomes of one node apart: the rest is computed once.
+    """
+    if devices == 0:
+        return before - leftover(float(cpu), float(memory), table.filling, table.worth), 0
+    phi, idle, whole = devices_phi(cpu, gpu, devices, model, table)
+    phi += starved(float(cpu), float(memory), float(idle - count * milli), table.starvation)
+    last = len(gpu) - count
+    if count == 0 or milli == GPU_MILLI:
+        phi -= count * device_phi(cpu_level(cpu, table), GPU_MILLI, model, table)
+        return before - phi + reserved(cpu, memory, model, whole - count, table), last if count else 0
+    level = cpu_level(cpu, table)
+    kept, broken = 0.0, 0.0
+    if whole > 1:
+        kept = reserved(cpu, memory, model, whole, table)
+        broken = reserved(cpu, memory, model, whole - 1, table)
+    best, chosen = -np.inf, 0
+    for first in range(len(gpu) - devices, len(gpu)):
+        free = gpu[first]
+        if free < milli or (first > 0 and gpu[first - 1] == free):
+            continue
+        change = device_phi(level, free - milli, model, table) - device_phi(level, free, model, table)
+        fall = before - phi - change + (broken if free == GPU_MILLI else kept)
+        if fall > best:
+            best, chosen = fall, first
+    return best, chosen
+
+
+@compiled
+def cpu_level(cpu: int, table: PriceTable) -> int:
+    """The row of `misfit` for a node with that much free CPU."""
+    return int(np.searchsorted(table.levels, cpu, side="right"))
+
+
+@compiled
+def device_phi(level: int, free: int, model: int, table: PriceTable) -> float:
+    """Waste and misfit of one device with so many milli free."""
+    return float(table.residual[free] + free * table.misfit[model, level, table.column_of[free]])
+
+
+@compiled
+def devices_phi(cpu: int, gpu: Int64, devices: int, model: int, table: PriceTable) -> tuple[float, int, int]:
+    """Waste and misfit of all devices of a node, their idle milli, and how many are untouched."""
+    level = cpu_level(cpu, table)
     phi, idle, whole = 0.0, 0, 0
     for device in range(len(gpu) - devices, len(gpu)):
         free = gpu[device]
-        idle += free
-        whole += free == GPU_MILLI
-        phi += table.residual[free] + free * table.misfit[model, level, table.column_of[free]]
-    if idle > 0:
-        phi += starved(float(cpu), float(memory), float(idle), table.starvation)
+        if free > 0:
+            idle += free
+            whole += free == GPU_MILLI
+            phi += device_phi(level, free, model, table)
+    return phi, idle, whole
+
+
+@compiled
+def reserved(cpu: int, memory: int, model: int, whole: int, table: PriceTable) -> float:
+    """What the multi-GPU shapes that the node can still hold are worth."""
+    total = 0.0
     if whole > 1:
         for row in range(len(table.reserve_price)):
-            phi -= table.reserve_price[row] * copies(cpu, memory, model, whole, table.reserved[row])
-    return phi
+            total += table.reserve_price[row] * copies(cpu, memory, model, whole, table.reserved[row])
+    return total
 
 
 @compiled

@@ -79,7 +79,9 @@ class Program:
         """Solve, and value every residual at the prices found."""
         self._solver.Solve()
         prices = np.array([price.solution_value() for price in self._prices.values()])
-        return ResidualValue(self._sizes, *knapsack(self._sizes, prices))
+        worth, last = np.zeros(GPU_MILLI + 1), np.full(GPU_MILLI + 1, -1, np.int64)
+        fill_knapsack(self._sizes, prices, worth, last)
+        return ResidualValue(self._sizes, worth, last)
 
 
 class ResidualValue:
@@ -106,10 +108,8 @@ class ResidualValue:
 
 
 @compiled
-def knapsack(sizes: Int64, price: Float64) -> tuple[Float64, Int64]:
+def fill_knapsack(sizes: Int64, price: Float64, value: Float64, last: Int64) -> None:
     """Unbounded knapsack over 0 … 1000 milli: best price, and the last size taken (-1: one milli is left over)."""
-    value = np.zeros(GPU_MILLI + 1)
-    last = np.full(GPU_MILLI + 1, -1, np.int64)
     for room in range(1, GPU_MILLI + 1):
         value[room] = value[room - 1]
         for number in range(len(sizes)):
@@ -117,4 +117,3 @@ def knapsack(sizes: Int64, price: Float64) -> tuple[Float64, Int64]:
             if size <= room and value[room - size] + price[number] > value[room] + 1e-12:
                 value[room] = value[room - size] + price[number]
                 last[room] = number
-    return value, last

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scheduler.compiled import compiled
 from scheduler.placement.fit import take_devices
-from scheduler.placement.score.bulkhead import PriceTable, fall_key, potential
+from scheduler.placement.score.bulkhead import PriceTable, best_fall, fall_key, potential
 from scheduler.placement.score.fgd import fgd_key, fragmentation
 from scheduler.placement.score.simple import best_fit_key, dot_product_key, gpu_packing_key, random_key
 
@@ -92,8 +92,33 @@ def outcome_key(
         return gpu_packing_key(gpu, devices, count, milli, first)
     take_devices(gpu, count, milli, first, gpu_after)
     if kind == Kind.BEST_FIT:
-        return best_fit_key(free, request, gpu_after, prices.scale)
-    after = node_potential(prices, free[0] - request[0], free[1] - request[1], gpu_after, devices, model)
-    if kind == Kind.FGD:
-        return fgd_key(before, after, prices.turns[identity % len(prices.turns)])
-    return fall_key(before, after, best_fit_key(free, request, gpu_after, prices.scale))
+        return best_fit_key(free, request, gpu_after.sum(), prices.scale)
+    after = fragmentation(free[0] - request[0], gpu_after, model, prices.typical)
+    return fgd_key(before, after, prices.turns[identity % len(prices.turns)])
+
+
+@compiled
+def best_priced(
+    prices: Prices,
+    before: float,
+    free: Int64,
+    gpu: Int64,
+    devices: int,
+    model: int,
+    request: Int64,
+    count: int,
+    milli: int,
+) -> tuple[float, int]:
+    """The best outcome on one node under `Kind.BULKHEAD`; among equal falls the node with the least room left."""
+    fall, first = best_fall(
+        free[0] - request[0],
+        free[1] - request[1],
+        gpu,
+        devices,
+        model,
+        before,
+        count,
+        milli,
+        prices.table,
+    )
+    return fall_key(fall, best_fit_key(free, request, gpu.sum() - count * milli, prices.scale)), first

@@ -17,9 +17,9 @@ Float64 = NDArray[np.float64]
 
 
 @compiled
-def best_fit_key(free: Int64, request: Int64, gpu_after: Int64, scale: Float64) -> float:
+def best_fit_key(free: Int64, request: Int64, idle_after: int, scale: Float64) -> float:
     """Least room left over, each resource in units of the largest node, all with equal weight; in [-1, 0]."""
-    remainder = gpu_after.sum() * scale[len(request)]
+    remainder = idle_after * scale[len(request)]
     for column in range(len(request)):
         remainder += (free[column] - request[column]) * scale[column]
     return -float(remainder)

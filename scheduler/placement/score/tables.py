@@ -115,7 +115,8 @@ def reservations(state: ClusterState, shapes: Int64, counts: Float64) -> tuple[I
         return rows[:0], np.zeros(0)
     free = float(state.gpu_free.sum())
     models = np.array([state.model_numbers[profile.gpu_model] for profile in state.profiles], np.int64)
-    left = slots(rows, state.classes.table, models, state.classes.high)
+    left = np.zeros(len(rows), np.int64)
+    count_slots(rows, state.classes.table, models, state.classes.high, left)
     price = (
         rows[:, DEVICES]
         * rows[:, MILLI]
@@ -127,9 +128,8 @@ def reservations(state: ClusterState, shapes: Int64, counts: Float64) -> tuple[I
 
 
 @compiled
-def slots(shapes: Int64, table: ClassTable, models: Int64, high: int) -> Int64:
-    """How many copies of each shape the whole cluster can still hold, each shape for itself."""
-    found = np.zeros(len(shapes), np.int64)
+def count_slots(shapes: Int64, table: ClassTable, models: Int64, high: int, found: Int64) -> None:
+    """Add to `found` how many copies of each shape the whole cluster can still hold, each shape for itself."""
     for number in range(high):
         if table.nodes[number] == 0:
             continue
@@ -145,4 +145,3 @@ def slots(shapes: Int64, table: ClassTable, models: Int64, high: int) -> Int64:
                 shapes[row],
             )
             found[row] += table.nodes[number] * fitting
-    return found
