@@ -10,6 +10,8 @@ from scheduler.model import CPU, MEMORY, Shape
 LAST_MODEL = 49
 NOBODY = LAST_MODEL + 1
 """Model masks have to stay exact as floats; models beyond fifty share a number in prices, not in what fits."""
+CPU_MILLI, MEMORY_MIB, DEVICES, MILLI, MASK = range(5)
+"""Columns where kinds of arrivals are rows of integers, a `model_mask` in place of the models."""
 
 
 class Arrival(NamedTuple):

@@ -162,7 +162,7 @@ class Bulkhead(Fixed):
     """
 
     kind = Kind.BULKHEAD
-    GROWTH = 1.3
+    GROWTH = 1.1
 
     def __init__(self, seed: int = 0, history: Arrivals | None = None) -> None:
         super().__init__(seed)

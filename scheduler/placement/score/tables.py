@@ -7,12 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.compiled import compiled
 from scheduler.model import GPU_MILLI
-from scheduler.placement.arrivals import Arrivals, model_mask
-from scheduler.placement.classes import ClassTable
-from scheduler.placement.score.bulkhead import FRICTION, PriceTable, copies
+from scheduler.placement.arrivals import CPU_MILLI, DEVICES, MASK, MEMORY_MIB, MILLI, Arrivals, model_mask
+from scheduler.placement.score.bulkhead import FRICTION, PriceTable
 from scheduler.placement.score.cutting_stock import CuttingStock
+from scheduler.placement.score.scarcity import model_prices, reservations
 from scheduler.placement.state import UNSTATED, ClusterState
 
 Int64 = NDArray[np.int64]
@@ -20,9 +19,6 @@ Float64 = NDArray[np.float64]
 
 TYPICAL = 32
 """Shapes kept for starvation and filling, largest demand first: one evaluation stays about 100 ns."""
-RESERVED = 16
-"""Multi-GPU shapes kept for reservation, dearest first."""
-CPU, MEMORY, DEVICES, MILLI, MASK = range(5)
 
 
 def build(state: ClusterState, arrivals: Arrivals, stock: CuttingStock, worth: Float64) -> PriceTable:
@@ -39,7 +35,7 @@ def build(state: ClusterState, arrivals: Arrivals, stock: CuttingStock, worth: F
         residual=stock.waste(sizes),
         levels=levels,
         column_of=column_of,
-        misfit=FRICTION / total * misfit,
+        misfit=FRICTION * (misfit / total - model_prices(state, shapes, counts)[:, None, None]),
         starvation=starvations(shapes, counts),
         filling=fillings(shapes, counts, worth),
         worth=worth,
@@ -57,16 +53,16 @@ def arrived(arrivals: Arrivals, model_numbers: Mapping[str, int]) -> tuple[Int64
 def misfits(shapes: Int64, counts: Float64, models: int) -> tuple[Int64, Int64, NDArray[np.float64]]:
     """Arrivals that cannot use a device: `levels`, `column_of` and counts [models, levels + 1, columns]."""
     wants = shapes[:, DEVICES] > 0
-    levels = np.unique(shapes[wants, CPU])
+    levels = np.unique(shapes[wants, CPU_MILLI])
     sizes = np.unique(np.append(shapes[shapes[:, DEVICES] == 1, MILLI], GPU_MILLI))
     column_of = np.searchsorted(sizes, np.arange(GPU_MILLI + 1), side="right").astype(np.int64)
+    mask = shapes[wants, MASK][:, None]
+    allowed = (mask == 0) | ((mask >> np.arange(models)) & 1 > 0)
+    kind, model = np.nonzero(allowed)
+    from_level = np.searchsorted(levels, shapes[wants, CPU_MILLI]) + 1
     usable = np.zeros((models, len(levels) + 1, len(sizes) + 1))
-    for shape, count in zip(shapes[wants], counts[wants], strict=True):
-        allowed = np.ones(models, bool)
-        if shape[MASK]:
-            allowed = (shape[MASK] >> np.arange(models)) & 1 > 0
-        from_level = int(np.searchsorted(levels, shape[CPU])) + 1
-        usable[allowed, from_level:, column_of[shape[MILLI]] :] += count
+    np.add.at(usable, (model, from_level[kind], column_of[shapes[wants, MILLI]][kind]), counts[wants][kind])
+    usable = usable.cumsum(axis=1).cumsum(axis=2)  # whoever can use less can use more
     return levels, column_of, counts.sum() - usable
 
 
@@ -75,8 +71,8 @@ def starvations(shapes: Int64, counts: Float64) -> Float64:
     asked = shapes[:, DEVICES] * shapes[:, MILLI]
     top = largest(asked * counts)
     demand = (asked * counts)[top]
-    per_cpu = asked[top] / np.maximum(shapes[top, CPU], 1e-3)
-    per_memory = asked[top] / np.maximum(shapes[top, MEMORY], 1e-3)
+    per_cpu = asked[top] / np.maximum(shapes[top, CPU_MILLI], 1e-3)
+    per_memory = asked[top] / np.maximum(shapes[top, MEMORY_MIB], 1e-3)
     return np.stack([per_cpu, per_memory, FRICTION * demand / max(demand.sum(), 1.0)])
 
 
@@ -85,7 +81,7 @@ def fillings(shapes: Int64, counts: Float64, worth: Float64) -> Float64:
     need = shapes[:, :2] @ worth
     top = largest(need * counts)
     demand = (need * counts)[top]
-    per_cpu, per_memory = (1.0 / np.maximum(shapes[top, column], 1e-3) for column in (CPU, MEMORY))
+    per_cpu, per_memory = (1.0 / np.maximum(shapes[top, column], 1e-3) for column in (CPU_MILLI, MEMORY_MIB))
     return np.stack([per_cpu, per_memory, need[top], demand / max(demand.sum(), 1e-9)])
 
 
@@ -101,47 +97,3 @@ def largest(demand: Float64) -> NDArray[np.intp]:
     """Indices of the `TYPICAL` largest demands above zero."""
     top = np.argsort(-demand, kind="stable")[:TYPICAL]
     return top[demand[top] > 0]
-
-
-def reservations(state: ClusterState, shapes: Int64, counts: Float64) -> tuple[Int64, Float64]:
-    """Multi-GPU shapes whose hosts are scarce, and the price of one slot for each.
-
-    To come: the copies that arrive while the free GPUs last, at the rate so far. Over the slots left this is the
-    chance that a given slot is the one used, and squared that the others are gone by then.
-    """
-    multi = shapes[:, DEVICES] > 1
-    rows, asked = shapes[multi], float((shapes[:, DEVICES] * shapes[:, MILLI] * counts).sum())
-    if not len(rows) or asked <= 0:
-        return rows[:0], np.zeros(0)
-    free = float(state.gpu_free.sum())
-    models = np.array([state.model_numbers[profile.gpu_model] for profile in state.profiles], np.int64)
-    left = np.zeros(len(rows), np.int64)
-    count_slots(rows, state.classes.table, models, state.classes.high, left)
-    price = (
-        rows[:, DEVICES]
-        * rows[:, MILLI]
-        * np.minimum(1.0, counts[multi] * free / asked / np.maximum(left, 1)) ** 2
-    )
-    top = np.argsort(-price, kind="stable")[:RESERVED]
-    top = top[price[top] >= 1.0]
-    return rows[top], price[top]
-
-
-@compiled
-def count_slots(shapes: Int64, table: ClassTable, models: Int64, high: int, found: Int64) -> None:
-    """Add to `found` how many copies of each shape the whole cluster can still hold, each shape for itself."""
-    for number in range(high):
-        if table.nodes[number] == 0:
-            continue
-        whole = 0
-        for device in range(table.gpu.shape[1]):
-            whole += table.gpu[number, device] == GPU_MILLI
-        for row in range(len(shapes)):
-            fitting = copies(
-                table.free[number, 0],
-                table.free[number, 1],
-                models[table.profile[number]],
-                whole,
-                shapes[row],
-            )
-            found[row] += table.nodes[number] * fitting
