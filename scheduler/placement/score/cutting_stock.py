@@ -8,6 +8,7 @@ worth the best cut of it. 190 milli left beside a pod of 810 are worth nothing w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,64 +25,55 @@ TOLERANCE = 1e-6
 
 
 class CuttingStock:
-    """Solves the LP again and again as arrivals come in, starting from the cuts it has met before."""
+    """The dual LP: a price per size, what arrived earns most, no known cut of a GPU earns more than 1.
+
+    One program for the life of a policy: sizes and cuts are added as they are met, and each solution starts from the
+    one before.
+    """
 
     def __init__(self) -> None:
-        self._cuts: set[tuple[tuple[int, int], ...]] = set()
+        self._solver = pywraplp.Solver.CreateSolver("GLOP")
+        self._solver.Objective().SetMaximization()
+        self._prices: dict[int, Any] = {}
 
     def waste(self, arrived: Mapping[int, int]) -> Float64:
         """For a residual of 0 … 1000 milli, how many of them are worth nothing.
 
         Args:
-            arrived: pods that ask for one device, per milli asked.
+            arrived: pods that ask for one device, per milli asked; what has been named once stays named.
 
         Returns:
             float64 [1001]; all zero before anything has arrived.
         """
-        sizes = np.array(sorted(arrived), np.int64)
-        if not len(sizes):
+        if not arrived:
             return np.zeros(GPU_MILLI + 1)
-        program = Program(sizes, [arrived[int(size)] for size in sizes])
-        for size in sizes.tolist():
-            self._cuts.add(((size, GPU_MILLI // size),))
-        for cut in sorted(self._cuts):
-            program.forbid_gain(cut)
-        value = program.value_of_residuals()
+        for size, count in arrived.items():
+            if size not in self._prices:
+                self._prices[size] = self._solver.NumVar(0.0, 1.0, "")
+                self._forbid_gain(((size, GPU_MILLI // size),))
+            self._solver.Objective().SetCoefficient(self._prices[size], float(count))
+        value = self._value_of_residuals()
         for _ in range(ROUNDS):
             if value.worth[GPU_MILLI] <= 1.0 + TOLERANCE:
                 break
-            cut = value.best_cut()
-            self._cuts.add(cut)
-            program.forbid_gain(cut)
-            value = program.value_of_residuals()
+            self._forbid_gain(value.best_cut())
+            value = self._value_of_residuals()
         return np.arange(GPU_MILLI + 1) - GPU_MILLI * value.worth
 
-
-class Program:
-    """The dual LP: a price per size, what arrived earns most, no known cut earns more than 1."""
-
-    def __init__(self, sizes: Int64, counts: list[int]) -> None:
-        self._sizes = sizes
-        self._solver = pywraplp.Solver.CreateSolver("GLOP")
-        self._prices = {size: self._solver.NumVar(0.0, 1.0, "") for size in sizes.tolist()}
-        objective = self._solver.Objective()
-        for price, count in zip(self._prices.values(), counts, strict=True):
-            objective.SetCoefficient(price, float(count))
-        objective.SetMaximization()
-
-    def forbid_gain(self, cut: tuple[tuple[int, int], ...]) -> None:
+    def _forbid_gain(self, cut: tuple[tuple[int, int], ...]) -> None:
         """Add a cut: (size, copies) pairs."""
         row = self._solver.Constraint(-self._solver.infinity(), 1.0)
         for size, copies in cut:
             row.SetCoefficient(self._prices[size], float(copies))
 
-    def value_of_residuals(self) -> ResidualValue:
+    def _value_of_residuals(self) -> ResidualValue:
         """Solve, and value every residual at the prices found."""
         self._solver.Solve()
-        prices = np.array([price.solution_value() for price in self._prices.values()])
+        sizes = np.array(sorted(self._prices), np.int64)
+        prices = np.array([self._prices[size].solution_value() for size in sizes.tolist()])
         worth, last = np.zeros(GPU_MILLI + 1), np.full(GPU_MILLI + 1, -1, np.int64)
-        fill_knapsack(self._sizes, prices, worth, last)
-        return ResidualValue(self._sizes, worth, last)
+        fill_knapsack(sizes, prices, worth, last)
+        return ResidualValue(sizes, worth, last)
 
 
 class ResidualValue:
