@@ -17,12 +17,14 @@ from rich.table import Table
 
 from scheduler.errors import BadInput, Problem
 from scheduler.model import Placed
+from scheduler.placement.arrivals import Arrivals
 from scheduler.placement.score.registry import POLICIES, Policy, make_policy
 from scheduler.placement.state import ClusterState, PodPlaced
 from scheduler.replay.events import EventFile
 from scheduler.replay.run import Replay, RunResult, replay
 from scheduler.replay.summary import Summary, summarise
 from scheduler.replay.warm_up import warm_up
+from scheduler.traces.files import read_history
 from scheduler.traces.inputs import Inputs, add_options, read_inputs
 from scheduler.traces.workload import Cluster, arrivals, arrived_kinds, scarce_resource
 
@@ -75,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             [Problem("--load", 1, f"{arguments.load} is no load", "write 1.3 for 130 % of capacity")]
         )
     inputs = read_inputs(arguments.nodes, arguments.pods, arguments.tenants, arguments.assign)
-    summary = replay_seeds(inputs, arguments)
+    history = read_history(arguments.history) if arguments.history else None
+    summary = replay_seeds(inputs, arguments, history)
     if arguments.json:
         sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
     else:
@@ -83,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     return INTERRUPTED if summary.interrupted else 0
 
 
-def replay_seeds(inputs: Inputs, arguments: argparse.Namespace) -> Summary:
+def replay_seeds(inputs: Inputs, arguments: argparse.Namespace, history: Arrivals | None) -> Summary:
     """One replay per seed, with a progress bar on stderr."""
     results: list[RunResult] = []
     cluster = inputs.cluster
@@ -93,7 +96,7 @@ def replay_seeds(inputs: Inputs, arguments: argparse.Namespace) -> Summary:
         for seed in arguments.seeds:
             pods = arrivals(cluster, arguments.load, seed)
             task = progress.add_task(f"{arguments.policy} seed {seed}", total=len(pods))
-            one = prepare(inputs, policy_for(arguments.policy, seed, cluster, arguments.history))
+            one = prepare(inputs, policy_for(arguments.policy, seed, cluster, history))
             if events:
                 events.begin(
                     arguments.policy, seed, arguments.load, cluster.nodes, inputs.tenancy, inputs.tenants
@@ -120,11 +123,11 @@ def prepare(inputs: Inputs, policy: Policy) -> Replay:
     return Replay(state, policy, scarce_resource(cluster.nodes, cluster.pods), time.perf_counter_ns)
 
 
-def policy_for(name: str, seed: int, cluster: Cluster, history: Path | None = None) -> Policy:
+def policy_for(name: str, seed: int, cluster: Cluster, history: Arrivals | None = None) -> Policy:
     """The policy of that name; the oracle is FGD that was told the whole trace beforehand."""
     if name == ORACLE:
         return make_policy("fgd", seed, arrived_kinds(cluster.pods))
-    return make_policy(name, seed, None)
+    return make_policy(name, seed, history)
 
 
 def peak_rss_mib() -> float:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from scheduler.errors import BadInput, Problem
 from scheduler.model import BASE_RESOURCES, Node, Shape
+from scheduler.placement.arrivals import Arrivals
 from scheduler.traces import kubectl, openb
 from scheduler.traces.assign import Assignment
-from scheduler.traces.workload import Cluster, TracePod
+from scheduler.traces.workload import Cluster, TracePod, arrived_kinds
 from tenants.model import TenantSet
 
 LISTINGS = (".json", ".yaml", ".yml")
@@ -43,6 +44,17 @@ def read_cluster(nodes_path: Path, pods_path: Path, assignment: Assignment, tena
     if problems:
         raise BadInput(problems)
     return Cluster(tuple(nodes), tuple(pods))
+
+
+def read_history(path: Path) -> Arrivals:
+    """The kinds of pods in a pod list from earlier, for policies that learn from arrivals.
+
+    Raises:
+        BadInput: every problem of the file, each with its line.
+    """
+    if not path.is_file():
+        raise BadInput([Problem(str(path), 1, "no such file", "--history takes a pod list like --pods")])
+    return arrived_kinds(_pods(path, Assignment(), TenantSet()))
 
 
 def _nodes(path: Path, tenants: TenantSet) -> list[Node]:
