@@ -28,8 +28,8 @@ from scheduler.model import GPU_MILLI
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-FRICTION = 0.25
-"""Weight of the expected terms; any value from 1/8 to 1/3 serves as well."""
+FRICTION = 0.125
+"""Weight of the expected terms; from 1/16 to 1/4 the results hardly differ (docs/decisions/0002)."""
 
 
 class PriceTable(NamedTuple):
