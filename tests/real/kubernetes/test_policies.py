@@ -8,9 +8,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
 from tenants.manifests import SCHEDULER, render
 from tenants.manifests.admission.policies import rule_names
+from tenants.model import Tenant
 from tests.real.kubernetes.world import STRICT, TRUSTED, UNTRUSTED, World, must, pods, sandboxed
 from tests.support.escapes import Json, plain_pod
 from tests.support.kubernetes import Answer, collection, wait_until
@@ -348,8 +350,14 @@ class TestFailClosed:
         assert_denied(world.provisioner.merge(f"/api/v1/namespaces/{STRICT}", moved), "tenant-label")
 
     def test_without_facts_nothing_gets_in_and_the_cluster_itself_goes_on(self, world: World) -> None:
-        facts = find(world.rendered, "ConfigMap", "bulkhead-tenants")
-        must(world.admin.delete(f"{collection(facts)}/bulkhead-tenants"))
+        facts = find(world.rendered, "TenantTable", "tenants")
+        kind = find(world.rendered, "CustomResourceDefinition", "tenanttables.bulkhead.dev")
+        guard = find(world.rendered, "ValidatingAdmissionPolicyBinding", "bulkhead-facts")
+        path = f"{collection(facts)}/tenants"
+        assert_denied(world.admin.delete(path), "facts-in-use")
+        assert_denied(world.admin.delete(f"{collection(kind)}/tenanttables.bulkhead.dev"), "facts-in-use")
+        must(world.admin.delete(f"{collection(guard)}/bulkhead-facts"))
+        wait_until("the guard is gone", lambda: world.admin.delete(path).ok or None)
         try:
             refused = wait_until(
                 "pods are refused",
@@ -361,7 +369,30 @@ class TestFailClosed:
             assert not world.try_pod(world.ada, STRICT, escape).ok
             assert spec_of(world.try_pod(world.admin, "kube-system", plain_pod("dns")))
         finally:
-            world.apply_all([facts])
+            world.apply_all([facts, guard])
+            world.enforced()
+
+    def test_facts_are_followed_after_a_reinstallation(self, world: World) -> None:
+        """Where they were a ConfigMap, they would stay frozen: kube-apiserver ends that informer for good."""
+        kinds = ("ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding")
+        bindings = [binding for kind in kinds for binding in pick(world.rendered, kind)]
+        for binding in bindings:
+            must(world.admin.delete(f"{collection(binding)}/{binding['metadata']['name']}"))
+        escape = sandboxed(plain_pod("new"))
+        escape["spec"]["hostPID"] = True
+        wait_until("policies are gone", lambda: world.try_pod(world.ada, UNTRUSTED, escape).ok or None)
+        newcomer = Tenant(name="newcomer", namespaces=("newcomer",))
+        tenants = structs.replace(TENANTS, tenants={**TENANTS.tenants, "newcomer": newcomer})
+        try:
+            world.apply_all(render(tenants, live_namespaces=[STRICT]))
+            world.enforced()
+            lower = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
+            must(world.admin.merge("/api/v1/namespaces/newcomer", lower))
+            account = "/api/v1/namespaces/newcomer/serviceaccounts/default"
+            wait_until("the service account", lambda: world.admin.get(account).ok or None)
+            assert_denied(world.try_pod(world.admin, "newcomer", escape), "host-namespace")
+        finally:
+            world.apply_all()
             world.enforced()
 
 
@@ -400,5 +431,6 @@ def test_every_rule_that_a_denial_can_name_is_shown_to_deny_by_some_test(world: 
     shown = {e.rule for e in ESCAPES} | {e.trusted_rule for e in ESCAPES} | {
         "binding", "foreign-exec", "tenant-label", "trust-label", "ready-label", "pod-security-label",
         "platform-object", "network-policy", "token-secret", "external-ip", "namespace-not-ready",
+        "facts-in-use",
     }  # fmt: skip
     assert set(rule_names()) == shown - {""}

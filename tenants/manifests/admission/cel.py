@@ -1,13 +1,21 @@
-"""CEL variables that say whose a request is, and the two checks on its author. Pure text, all constant.
+"""What the CEL texts of this package share: a rule, and the variables that say whose a request is. Pure.
 
-Used by every policy of this package; the variables are evaluated only when a rule needs them.
+All of it is constant text. Variables are evaluated by the API server only when a rule needs them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 Variables = list[dict[str, str]]
+
+
+class Rule(NamedTuple):
+    """`holds` is CEL that is true of a harmless object; `why` is CEL for the sentence after the name."""
+
+    name: str
+    holds: str
+    why: str
 
 
 def variable(name: str, expression: str) -> dict[str, str]:
@@ -22,28 +30,24 @@ def owner_of(namespace: str, tenant: str) -> Variables:
     """
     covering, longest = f"{tenant}Covering", f"{tenant}Longest"
     return [
-        variable(
-            covering,
-            f"params.data['prefixes'].split(' ').filter(p, p != '' && ({namespace}).startsWith(p))",
-        ),
+        variable(covering, f"params.spec.prefixes.filter(p, ({namespace}).startsWith(p))"),
         variable(longest, f"variables.{covering}.filter(p, variables.{covering}.all(q, p.startsWith(q)))"),
         variable(
             tenant,
-            f"""('namespace.' + ({namespace})) in params.data ? params.data['namespace.' + ({namespace})]
-            : (variables.{longest}.size() == 0 ? '' : params.data['prefix.' + variables.{longest}[0]])""",
+            f"""({namespace}) in params.spec.namespaces ? params.spec.namespaces[{namespace}]
+            : (variables.{longest}.size() == 0 ? '' : params.spec.prefixes[variables.{longest}[0]])""",
         ),
     ]
 
 
 def fact(key: str) -> str:
-    """The tenant's fact, or empty when nobody owns the namespace."""
-    return f"(variables.tenant == '' ? '' : params.data['{key}.' + variables.tenant])"
+    """A fact about the tenant; to be read only where there is one."""
+    return f"params.spec.tenants[variables.tenant].{key}"
 
 
 REQUEST_TENANT: Final[Variables] = [
     *owner_of("request.namespace", "tenant"),
-    variable("trust", fact("trust")),
-    variable("untrusted", "variables.trust == 'untrusted'"),
+    variable("untrusted", f"variables.tenant != '' && {fact('trust')} == 'untrusted'"),
 ]
 
 
