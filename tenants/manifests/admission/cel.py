@@ -26,16 +26,23 @@ def variable(name: str, expression: str) -> dict[str, str]:
 def owner_of(namespace: str, tenant: str) -> Variables:
     """Variables that end in `tenant`: who owns the namespace that the CEL expression `namespace` names.
 
-    An explicit name wins, then the longest prefix, as `TenantSet.tenant_of` has it; empty = nobody.
+    An explicit name wins, then the longest prefix, as `TenantSet.tenant_of` has it; empty = nobody. The beginnings
+    of the name are looked up, longest first, so that the cost does not grow with the number of tenants.
     """
-    covering, longest = f"{tenant}Covering", f"{tenant}Longest"
+    name, covering = f"{tenant}Namespace", f"{tenant}Prefixes"
+    lengths = ", ".join(map(str, range(63, 0, -1)))  # a namespace is a DNS label
+    begins = f"variables.{name}.substring(0, n)"
     return [
-        variable(covering, f"params.spec.prefixes.filter(p, ({namespace}).startsWith(p))"),
-        variable(longest, f"variables.{covering}.filter(p, variables.{covering}.all(q, p.startsWith(q)))"),
+        variable(name, namespace),
+        variable(
+            covering,
+            f"""[{lengths}].filter(n, n <= variables.{name}.size() && {begins} in params.spec.prefixes)
+            .map(n, {begins})""",
+        ),
         variable(
             tenant,
-            f"""({namespace}) in params.spec.namespaces ? params.spec.namespaces[{namespace}]
-            : (variables.{longest}.size() == 0 ? '' : params.spec.prefixes[variables.{longest}[0]])""",
+            f"""variables.{name} in params.spec.namespaces ? params.spec.namespaces[variables.{name}]
+            : (variables.{covering}.size() == 0 ? '' : params.spec.prefixes[variables.{covering}[0]])""",
         ),
     ]
 

@@ -229,6 +229,18 @@ class TestWalls:
 
 
 class TestNamespaces:
+    @pytest.mark.parametrize(
+        "name",
+        ["agents-1", "agents-vip", "agents-vip-1", "agents-vipx", "agentsx", "platform-x", "platformx",
+         "a", "agents-" + "x" * 56],
+    )  # fmt: skip
+    def test_the_policies_and_the_model_agree_on_whose_a_namespace_is(self, world: World, name: str) -> None:
+        answer = world.provisioner.call("POST", "/api/v1/namespaces?dryRun=All", namespace(name))
+        owner = TENANTS.tenant_of(name)
+        labels = must(answer).body["metadata"]["labels"]
+        assert labels.get("bulkhead.dev/tenant") == (owner.name if owner else None)
+        assert labels.get("bulkhead.dev/trust") == (owner.trust if owner else None)
+
     @pytest.fixture
     def fresh(self, world: World) -> Iterator[str]:
         """A namespace that somebody has just made under the untrusted tenant's prefix."""
