@@ -89,7 +89,7 @@ def policies() -> Iterator[Manifest]:
     )
     yield from _policy(
         "bulkhead-objects",
-        [_match("", ["secrets", "services"], ["CREATE", "UPDATE"])],
+        [_match("", ["persistentvolumeclaims", "secrets", "services"], ["CREATE", "UPDATE"])],
         REQUEST_TENANT,
         _only_untrusted(OBJECT_RULES),
     )

@@ -93,7 +93,21 @@ WALL_RULES: Final = (
     ),
 )
 
+_CLAIM: Final = "request.resource.resource == 'persistentvolumeclaims'"
+_VOLUME_NAMED: Final = (
+    "has(object.spec.volumeName) && object.spec.volumeName != ''"
+    " && !(oldObject != null && has(oldObject.spec.volumeName)"
+    " && oldObject.spec.volumeName == object.spec.volumeName)"
+)
 OBJECT_RULES: Final = (
+    Rule(
+        "volume-claim",
+        # A claim may still be pointed at a volume once while it is unbound, which is how the controller binds it.
+        f"!({_CLAIM}) || ((request.operation != 'CREATE'"
+        " || (has(object.spec.storageClassName) && object.spec.storageClassName != ''))"
+        f" && (!({_VOLUME_NAMED}) || {_MAY_WRITE}))",
+        "'a claim names a storageClassName and no volume: volumes that exist may hold what is others\\''",
+    ),
     Rule(
         "token-secret",
         "request.resource.resource != 'secrets' || !has(object.type)"

@@ -19,7 +19,7 @@ from tests.real.kubernetes.world import (
     pods,
     resize,
 )
-from tests.support.escapes import ESCAPES, Escape, Json, Place, escaping, plain_pod
+from tests.support.escapes import ESCAPES, HARMLESS, Escape, Json, Place, escaping, plain_pod
 from tests.support.kubernetes import Answer
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("kubernetes")]
@@ -46,6 +46,14 @@ def test_the_table_is_wide_and_each_row_is_one_of_its_kind() -> None:
 def test_an_escape_is_refused_when_created(world: World, escape: Escape) -> None:
     pod = escaping(escape, plain_pod(escape.name))
     assert_denied(world.ada.create(pod, UNTRUSTED), escape.rule)
+
+
+@pytest.mark.parametrize("harmless", HARMLESS, ids=row)
+def test_what_is_harmless_is_let_in(world: World, harmless: Escape) -> None:
+    pod = escaping(harmless, plain_pod(harmless.name))
+    for namespace in (UNTRUSTED, STRICT):
+        answer = world.try_pod(world.ada, namespace, pod)
+        assert answer.ok, answer.message
 
 
 @every_escape

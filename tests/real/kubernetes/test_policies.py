@@ -115,7 +115,8 @@ class TestWalls:
     @pytest.mark.parametrize(
         ("kind", "name"),
         [("NetworkPolicy", "bulkhead-isolate"), ("NetworkPolicy", "bulkhead-allow"),
-         ("ResourceQuota", "bulkhead"), ("LimitRange", "bulkhead"), ("Role", "bulkhead-admin"),
+         ("ResourceQuota", "bulkhead"), ("ResourceQuota", "bulkhead-affinity"),
+         ("LimitRange", "bulkhead"), ("Role", "bulkhead-admin"),
          ("RoleBinding", "bulkhead-admin")],
     )  # fmt: skip
     def test_ours_are_neither_changed_nor_deleted_by_a_tenant(
@@ -195,6 +196,46 @@ class TestWalls:
         }
         assert_denied(world.ada.create(service, UNTRUSTED), "external-ip")
         assert must(world.grace.create(service, TRUSTED)).ok
+
+    @pytest.mark.parametrize(
+        ("storage_class", "volume", "want_allowed"),
+        [("standard", None, True), ("standard", "backup", False), ("", None, False), (None, None, False)],
+    )
+    def test_a_claim_takes_new_volumes_only(
+        self, world: World, storage_class: str | None, volume: str | None, want_allowed: bool
+    ) -> None:
+        spec: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        spec |= {} if storage_class is None else {"storageClassName": storage_class}
+        spec |= {} if volume is None else {"volumeName": volume}
+        name = f"claim-{storage_class}-{volume}".lower()
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        answer = world.ada.create(claim, UNTRUSTED)
+        if want_allowed:
+            path = f"{collection(claim, UNTRUSTED)}/{name}?dryRun=All"
+            pointed = {"spec": {"volumeName": "backup"}}
+            assert_denied(world.ada.merge(path, pointed), "volume-claim")
+            assert must(world.admin.merge(path, pointed)).ok  # as the controller does
+        else:
+            assert_denied(answer, "volume-claim")
+        assert must(world.grace.create(claim, TRUSTED)).ok
+
+    def test_anti_affinity_against_the_pods_of_others_is_outside_the_quota(self, world: World) -> None:
+        path = f"/api/v1/namespaces/{UNTRUSTED}/resourcequotas/bulkhead-affinity"
+        wait_until("quota is counted", lambda: world.admin.get(path).body.get("status", {}).get("used"))
+        pod = plain_pod("jealous")
+        term = {"topologyKey": "zone", "labelSelector": {}, "namespaceSelector": {}}
+        against = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        pod["spec"]["affinity"] = {"podAntiAffinity": against}
+        refused = world.try_pod(world.ada, UNTRUSTED, pod)
+        assert refused.status == 403
+        assert "exceeded quota: bulkhead-affinity" in refused.message
+        del term["namespaceSelector"]
+        assert spec_of(world.try_pod(world.ada, UNTRUSTED, pod))
 
     def test_a_node_port_is_outside_the_quota(self, world: World) -> None:
         path = f"/api/v1/namespaces/{UNTRUSTED}/resourcequotas/bulkhead"
@@ -442,7 +483,7 @@ def test_every_rule_that_a_denial_can_name_is_shown_to_deny_by_some_test(world: 
 
     shown = {e.rule for e in ESCAPES} | {e.trusted_rule for e in ESCAPES} | {
         "binding", "foreign-exec", "tenant-label", "trust-label", "ready-label", "pod-security-label",
-        "platform-object", "network-policy", "token-secret", "external-ip", "namespace-not-ready",
+        "platform-object", "network-policy", "token-secret", "external-ip", "volume-claim", "namespace-not-ready",
         "facts-in-use",
     }  # fmt: skip
     assert set(rule_names()) == shown - {""}

@@ -56,7 +56,8 @@ class World:
         """Leaves the policies alone in two namespaces: what is refused there, they refuse."""
         off = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
         for name in (UNTRUSTED, TRUSTED):
-            must(self.admin.merge(f"/api/v1/namespaces/{name}", off))
+            path = f"/api/v1/namespaces/{name}"
+            wait_until("new facts are read", lambda path=path: self.admin.merge(path, off).ok or None)  # type: ignore[misc]
 
     def enforced(self) -> None:
         """Waits until both kinds of policy act on what comes in."""
