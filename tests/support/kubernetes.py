@@ -57,6 +57,13 @@ class Api:
         self._token = token
 
     def call(self, method: str, path: str, body: object = None, content_type: str = JSON) -> Answer:
+        try:
+            return self._call(method, path, body, content_type)
+        except (ConnectionError, ssl.SSLEOFError, http.client.HTTPException):
+            self._connection.close()  # the server ends connections that idle; a request on one was never read
+            return self._call(method, path, body, content_type)
+
+    def _call(self, method: str, path: str, body: object, content_type: str) -> Answer:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": JSON}
         self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         answer = self._connection.getresponse()
