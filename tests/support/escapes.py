@@ -135,8 +135,8 @@ ESCAPES: Final = (
     Escape("tolerate-runc-only", "toleration",
            _tolerate(key="bulkhead.dev/runc-only", operator="Equal", value="true", effect="NoSchedule")),
     Escape("high-priority", "priority", {"priorityClassName": "high"}),
-    Escape("cluster-critical", "priority", {"priorityClassName": "system-cluster-critical"}),
-    Escape("node-critical", "priority", {"priorityClassName": "system-node-critical"}),
+    Escape("cluster-critical", "priority", {"priorityClassName": "system-cluster-critical"}, trusted_rule="priority"),
+    Escape("node-critical", "priority", {"priorityClassName": "system-node-critical"}, trusted_rule="priority"),
     Escape("year-long-token", "token",
            _volume(projected={"sources": [
                {"serviceAccountToken": {"path": "token", "expirationSeconds": 31_536_000}}]})),

@@ -200,12 +200,6 @@ UNTRUSTED_POD_RULES: Final = (
         "'may not tolerate ' + variables.intolerable.join(', ')",
     ),
     Rule(
-        "priority",
-        "!has(object.spec.priority) || object.spec.priority <= variables.ceiling",
-        """'priority ' + string(object.spec.priority) + ' is above the ceiling ' + string(variables.ceiling)
-        + ' of tenant ' + variables.tenant + '; name priorityClassName ' + variables.priorityClass""",
-    ),
-    Rule(
         "token",
         f"""variables.volumes.all(v, !has(v.projected) || !has(v.projected.sources)
         || v.projected.sources.all(s, !has(s.serviceAccountToken)
@@ -222,11 +216,20 @@ UNTRUSTED_POD_RULES: Final = (
     ),
 )
 
-TENANT_RUNTIME: Final = Rule(
-    "tenant-runtime",
-    f"""variables.asked in variables.classes
-    || (variables.asked == '' && !{fact("sandboxRequired")})""",
-    """'tenant ' + variables.tenant
-    + (variables.asked == '' ? ' runs in a sandbox and the pod names no runtimeClassName'
-    : ' has no RuntimeClass ' + variables.asked) + '; allowed: ' + variables.classes.join(', ')""",
+# What a tenant file says of every tenant, trusted or not. Of untrusted ones `untrusted-runtime` says more.
+TENANT_POD_RULES: Final = (
+    Rule(
+        "tenant-runtime",
+        f"""variables.asked in variables.classes
+        || (variables.asked == '' && !{fact("sandboxRequired")})""",
+        """'tenant ' + variables.tenant
+        + (variables.asked == '' ? ' runs in a sandbox and the pod names no runtimeClassName'
+        : ' has no RuntimeClass ' + variables.asked) + '; allowed: ' + variables.classes.join(', ')""",
+    ),
+    Rule(
+        "priority",
+        "!has(object.spec.priority) || object.spec.priority <= variables.ceiling",
+        """'priority ' + string(object.spec.priority) + ' is above the ceiling ' + string(variables.ceiling)
+        + ' of tenant ' + variables.tenant + '; name priorityClassName ' + variables.priorityClass""",
+    ),
 )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tenants.manifests.admission.cel import REQUEST_TENANT, Rule, Variables, owner_of, variable
 from tenants.manifests.admission.facts import FACTS_GROUP, FACTS_KIND, FACTS_NAME, FACTS_PLURAL, FACTS_VERSION
-from tenants.manifests.admission.pod_rules import POD_VARIABLES, TENANT_RUNTIME, UNTRUSTED_POD_RULES
+from tenants.manifests.admission.pod_rules import POD_VARIABLES, TENANT_POD_RULES, UNTRUSTED_POD_RULES
 from tenants.manifests.admission.wall_rules import (
     ACCESS_RULES,
     FACTS_RULE,
@@ -39,9 +39,12 @@ def _only_untrusted(rules: Iterable[Rule]) -> list[Rule]:
     return [Rule(r.name, f"!variables.untrusted || ({r.holds})", r.why) for r in rules]
 
 
+def _of_tenants(rules: Iterable[Rule]) -> list[Rule]:
+    return [Rule(r.name, f"variables.tenant == '' || ({r.holds})", r.why) for r in rules]
+
+
 def policies() -> Iterator[Manifest]:
     """Six policies, each with a binding of the same name."""
-    trusted_runtime = f"variables.untrusted || variables.tenant == '' || ({TENANT_RUNTIME.holds})"
     yield from _policy(
         "bulkhead-pods",
         [
@@ -49,7 +52,7 @@ def policies() -> Iterator[Manifest]:
             _match("", ["pods/ephemeralcontainers", "pods/resize"], ["UPDATE"]),
         ],
         [*REQUEST_TENANT, *POD_VARIABLES],
-        [*_only_untrusted(UNTRUSTED_POD_RULES), TENANT_RUNTIME._replace(holds=trusted_runtime)],
+        [*_only_untrusted(UNTRUSTED_POD_RULES), *_of_tenants(TENANT_POD_RULES)],
         conditions=[_POD_CHANGED],
     )
     yield from _policy(
@@ -118,7 +121,7 @@ def rule_names() -> list[str]:
     """Every name that a denial can begin with, for docs and tests."""
     groups = (
         UNTRUSTED_POD_RULES,
-        (TENANT_RUNTIME,),
+        TENANT_POD_RULES,
         ACCESS_RULES,
         NAMESPACE_RULES,
         WALL_RULES,
