@@ -146,6 +146,21 @@ def must(answer: Answer) -> Answer:
     return answer
 
 
+def assert_denied(answer: Answer, rule: str) -> None:
+    assert answer.status == 403, f"{answer.status} {answer.message}"
+    assert f"bulkhead: {rule}: " in answer.message
+
+
+def namespace(name: str, **labels: str) -> Json:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def spec_of(answer: Answer) -> Json:
+    assert answer.ok, answer.message
+    spec: Json = answer.body["spec"]
+    return spec
+
+
 def _applied(answer: Answer) -> Answer | None:
     """A set that the server finds invalid is a defect; a refusal by an old policy passes."""
     later = answer.status in (404, 409) or "bulkhead: " in answer.message  # 404: a kind that is new
