@@ -1,7 +1,7 @@
 """The MutatingAdmissionPolicies: what a tenant need not write. Pure; called by `render`.
 
 They only fill in; `policies` verifies afterwards. A cluster that has no MutatingAdmissionPolicy (Kubernetes
-before 1.36 without the feature gate) is as safe and less comfortable: what would have been filled in is
+before 1.36) is as safe and less comfortable: what would have been filled in is
 refused when missing.
 """
 
