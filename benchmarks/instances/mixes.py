@@ -93,19 +93,25 @@ INFERENCE = (
 )
 """Many small fractions of GPUs, hardly any of which add up to a whole one."""
 
-CPU_HEAVY = tuple(
-    msgspec.structs.replace(
-        kind, cpu_milli=kind.cpu_milli * 8 // 5, weight=kind.weight * (1 if kind.num_gpu else 3)
+
+def hungrier(percent: int, cpu_pods: int) -> tuple[PodKind, ...]:
+    """openb's pods with so much more CPU each, and so many times the pods without GPUs."""
+    return tuple(
+        msgspec.structs.replace(
+            kind,
+            cpu_milli=kind.cpu_milli * (100 + percent) // 100,
+            weight=kind.weight * (1 if kind.num_gpu else cpu_pods),
+        )
+        for kind in OPENB_PODS
+        if kind.cpu_milli <= 60000
     )
-    for kind in OPENB_PODS
-    if kind.cpu_milli <= 60000
-)
-"""openb with three times the pods without GPUs, and every pod hungrier for CPU by 60 %."""
+
 
 MIXES = {
     "openb": Mix(OPENB_NODES, OPENB_PODS),
     "no-gpus": Mix(MACHINES, SERVICES),
     "whole-gpus": Mix(OPENB_NODES, TRAINING),
     "small-fractions": Mix(OPENB_NODES, INFERENCE),
-    "cpu-heavy": Mix(OPENB_NODES, CPU_HEAVY),
+    "cpu-heavy": Mix(OPENB_NODES, hungrier(25, 1)),  # CPU and GPUs run out together
+    "cpu-starved": Mix(OPENB_NODES, hungrier(60, 3)),  # CPU runs out when half the GPUs are idle
 }
