@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.checker.cluster import Ask, Cluster, Int64, Masks
+from benchmarks.checker.cluster import BASE, Ask, Cluster, Int64, Masks
 from benchmarks.checker.findings import BIT, CHECKS, ISOLATION, Kind
 from benchmarks.checker.lines import Blocker, Refused
 from benchmarks.checker.placements import check_runtime
@@ -116,23 +116,33 @@ def check_decisive(cluster: Cluster, ask: Ask, masks: Masks, line: Refused) -> F
 def check_numbers(cluster: Cluster, ask: Ask, line: Refused, decisive: Blocker, rows: Int64) -> Found:
     """What was asked, and the most that any of the nodes has."""
     kind = Kind(decisive.reason)
-    asked, most = nearest(cluster, ask, kind, rows)
-    if asked is None:
+    if kind is Kind.EXTENDED:
+        yield from check_extended(ask, line, decisive)
         return
+    asked, most = nearest(cluster, ask, kind, rows)
     if (decisive.asked, decisive.most) != (asked, most):
         said = f"asked {decisive.asked}, most {decisive.most}"
         yield Kind.AMOUNT, f"pod {line.pod}: {kind} says {said}, in truth asked {asked}, most {most}"
 
 
-def nearest(cluster: Cluster, ask: Ask, kind: Kind, rows: Int64) -> tuple[int | None, int | None]:
-    """Asked and most; None for extended resources, which may be short in several columns."""
+def check_extended(ask: Ask, line: Refused, decisive: Blocker) -> Found:
+    """Several extended resources may be short: the numbers are those of one of them, and it is short."""
+    stated = {amount for name, amount in ask.shape.requests if name not in BASE}
+    if decisive.asked not in stated or decisive.most is None or not 0 <= decisive.most < decisive.asked:
+        said = f"asked {decisive.asked}, most {decisive.most}"
+        yield (
+            Kind.AMOUNT,
+            f"pod {line.pod}: an extended resource is said to be short, {said}; asked is {stated}",
+        )
+
+
+def nearest(cluster: Cluster, ask: Ask, kind: Kind, rows: Int64) -> tuple[int, int]:
+    """What was asked, and the most that any of the nodes has."""
     match kind:
         case Kind.WHOLE_GPUS:
             return ask.count, int((cluster.gpu[rows] >= ask.milli).sum(axis=1).max())
         case Kind.GPU_FRACTION:
             return ask.milli, max(int(cluster.gpu[rows].max(initial=0)), 0)
-        case Kind.EXTENDED:
-            return None, None
         case _:
             column = cluster.kind_of_column.index(kind)
             return int(ask.request[column]), int(cluster.free[rows, column].max())

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,3 +121,25 @@ def test_the_checker_finds_nothing_in_any_replay(
     report = written(nodes, shapes, policy, tenants=tenants, limit=limit)
     assert report.shown == []
     assert report.placed + report.refused == len(shapes)
+
+
+WEB = make_shape(cpu=1000, spread=(Spread("zone", 1, "web"),))
+UNTRUE = [
+    pytest.param(
+        [make_node(cpu=500, labels={"zone": "a"}), make_node(cpu=4000, labels={"zone": "b"})],
+        [WEB, WEB, make_shape(cpu=2100), WEB],
+        id="the most that any node has is remembered although a node that the spread had ruled out has more",
+    ),
+    pytest.param(
+        [make_node(labels={"zone": "a"})],
+        [make_shape(fpga=1, selector={"zone": "b"})],
+        id="a resource that no node has is said before the selector",
+    ),
+    pytest.param([make_node()], [make_shape(fpga=1)], id="the amount is read past the end of an array"),
+]
+
+
+@pytest.mark.xfail(strict=True, reason="the refusal is right, what it says is not")
+@pytest.mark.parametrize(("nodes", "shapes"), UNTRUE)
+def test_what_a_refusal_says_is_true(nodes: list[Node], shapes: list[Shape]) -> None:
+    assert written(nodes, shapes, "best-fit", tenants=False, limit=None).shown == []

@@ -130,6 +130,7 @@ def test_an_untrusted_pod_without_a_wall_is_wrong_and_a_danger_to_its_neighbours
 
 RULED_OUT = ("NodeUnschedulable", 1), ("UntoleratedTaint", 1)
 AGENT = shape(cpu=9000, tenant="agents")
+UNHEARD = shape(also={"unheard-of": 2})
 BAD_REFUSALS = [
     pytest.param(Kind.FITS, refused("x", shape(), *RULED_OUT, ("InsufficientCPU", 4, 1000, 0)), id="it fits"),
     pytest.param(
@@ -154,6 +155,11 @@ BAD_REFUSALS = [
         Kind.AMOUNT,
         refused("x", MISFIT, *RULED_OUT, ("InsufficientCPU", 4, 9001, 7000)),
         id="asked is not so",
+    ),
+    pytest.param(
+        Kind.AMOUNT,
+        refused("x", UNHEARD, *RULED_OUT, ("TooManyPods", 1), ("InsufficientExtendedResource", 3, 48, 0)),
+        id="an amount that nobody asked",
     ),
     pytest.param(
         Kind.REASON,
@@ -191,6 +197,11 @@ BAD_REFUSALS = [
 def test_an_untrue_refusal_is_named(tmp_path: Path, want_kind: Kind, bad: Line) -> None:
     report = verify(write(tmp_path / "events.jsonl", [*GOOD, bad]))
     assert {(one.line, one.kind) for one in report.shown} == {(len(GOOD) + 1, want_kind)}
+
+
+def test_a_resource_that_no_node_has_is_refused_with_what_was_asked(tmp_path: Path) -> None:
+    true = refused("x", UNHEARD, *RULED_OUT, ("TooManyPods", 1), ("InsufficientExtendedResource", 3, 2, 0))
+    assert verify(write(tmp_path / "events.jsonl", [*GOOD, true])).shown == []
 
 
 def test_every_kind_of_violation_is_planted_somewhere() -> None:
