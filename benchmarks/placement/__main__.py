@@ -117,6 +117,7 @@ class Bench:
             with Progress(console=self._notes, transient=True) as progress:
                 done = ticking(progress, trace.name, runs)
                 self._quality.append(quality.measure(trace, self._asked.policies, self._asked.seeds, done))
+            self._notes.print(f"measured {trace.name}: {runs} runs")
         if "scale" in self._asked.parts:
             cases = scale.QUICK if self._asked.quick else scale.CASES
             with Progress(console=self._notes, transient=True) as progress:

@@ -51,7 +51,7 @@ def scale_bars(scale: Sequence[Scale]) -> Iterator[Bar]:
     for rules in Rules:
         grown = growth(scale, rules)
         if grown is not None:
-            what = f"time per decision, {LARGEST:,} over 5,000 nodes, rules: {rules}"
+            what = f"CPU time per decision, {LARGEST:,} over 5,000 nodes, rules: {rules}"
             yield Bar(what, round(grown, 2), f"< {GROWTH_BELOW}", grown < GROWTH_BELOW)
     peaks = [found.peak_mib for found in scale if found.nodes == LARGEST]
     if peaks:

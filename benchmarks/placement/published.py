@@ -50,6 +50,6 @@ FGD_WITHIN_POINTS = 0.3
 """How far our FGD that knows the whole trace may be from the published one."""
 
 GROWTH_BELOW = 4.0
-"""Time per decision at 100,000 nodes over that at 5,000."""
+"""Processor time per decision at 100,000 nodes over that at 5,000."""
 MEMORY_BELOW_MIB = 2048
 """Peak memory of a run with 100,000 nodes and 800,000 pods."""

@@ -65,10 +65,17 @@ def oracle_table(quality: Sequence[TraceQuality]) -> Table:
 def scale_table(scale: Sequence[Scale]) -> Table:
     """A row per size and tenancy."""
     table = left("Speed and memory (medians of repeats)", "nodes")
-    for head in ("pods", "rules", "runs", "decisions/s", "mean µs", "p50 µs", "p99 µs", "peak MiB"):
+    for head in ("pods", "rules", "runs", "decisions/s", "CPU µs", "mean µs", "p50 µs", "p99 µs", "peak MiB"):
         table.add_column(head, justify="right")
     for found in scale:
-        figures = (found.decisions_per_second, found.mean_us, found.p50_us, found.p99_us, found.peak_mib)
+        figures = (
+            found.decisions_per_second,
+            found.cpu_us,
+            found.mean_us,
+            found.p50_us,
+            found.p99_us,
+            found.peak_mib,
+        )
         counts = (f"{found.nodes:,}", f"{found.pods:,}", found.tenancy, str(found.repeats))
         table.add_row(*counts, *(f"{figure:,.0f}" for figure in figures))
     return table

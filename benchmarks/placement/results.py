@@ -72,7 +72,10 @@ class TraceQuality(msgspec.Struct, frozen=True):
 
 
 class ScaleRun(msgspec.Struct, frozen=True):
-    """One run in a process of its own. Times are per decision, deciding and applying."""
+    """One run in a process of its own. Times are per decision, deciding and applying.
+
+    `cpu_us` is the processor time of the whole replay per decision: what others do on the machine does not count.
+    """
 
     nodes: int
     pods: int
@@ -81,6 +84,7 @@ class ScaleRun(msgspec.Struct, frozen=True):
     placed: int
     refused: int
     decisions_per_second: float
+    cpu_us: float
     mean_us: float
     p50_us: float
     p99_us: float
@@ -96,6 +100,7 @@ class Scale(msgspec.Struct, frozen=True):
     tenancy: str
     repeats: int
     decisions_per_second: float
+    cpu_us: float
     mean_us: float
     p50_us: float
     p99_us: float
@@ -138,6 +143,7 @@ def medians(runs: Sequence[ScaleRun]) -> Scale:
         tenancy=first.tenancy,
         repeats=len(runs),
         decisions_per_second=statistics.median(run.decisions_per_second for run in runs),
+        cpu_us=statistics.median(run.cpu_us for run in runs),
         mean_us=statistics.median(run.mean_us for run in runs),
         p50_us=statistics.median(run.p50_us for run in runs),
         p99_us=statistics.median(run.p99_us for run in runs),

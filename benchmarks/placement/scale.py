@@ -73,6 +73,6 @@ def run_apart(case: Case, trace: tuple[Path, Path], tenants: Path) -> ScaleRun:
 
 
 def growth(scale: Sequence[Scale], rules: str, small: int = 5_000, large: int = 100_000) -> float | None:
-    """Mean time per decision at the large size over that at the small one; None where either is missing."""
-    mean = {found.nodes: found.mean_us for found in scale if found.tenancy == rules}
-    return mean[large] / mean[small] if small in mean and large in mean else None
+    """Processor time per decision at the large size over that at the small one; None where either is missing."""
+    cost = {found.nodes: found.cpu_us for found in scale if found.tenancy == rules}
+    return cost[large] / cost[small] if small in cost and large in cost else None

@@ -39,8 +39,10 @@ def main(argv: list[str]) -> int:
     started = time.perf_counter()
     run, pods = prepared(asked)
     setup_s = time.perf_counter() - started
+    busy = time.process_time()
     result = replay(run, pods, SEED)
-    sys.stdout.buffer.write(msgspec.json.encode(figures(asked, result, setup_s)))
+    busy = time.process_time() - busy
+    sys.stdout.buffer.write(msgspec.json.encode(figures(asked, result, setup_s, busy)))
     return 130 if result.interrupted else 0
 
 
@@ -67,7 +69,7 @@ def read(
     return inputs.cluster, TenantRules(declared), owners
 
 
-def figures(asked: argparse.Namespace, result: RunResult, setup_s: float) -> ScaleRun:
+def figures(asked: argparse.Namespace, result: RunResult, setup_s: float, busy_s: float) -> ScaleRun:
     """What the run came to."""
     took = sorted(result.decision_ns)
     mean_us = sum(took) / max(len(took), 1) / 1000
@@ -79,6 +81,7 @@ def figures(asked: argparse.Namespace, result: RunResult, setup_s: float) -> Sca
         placed=result.placed,
         refused=result.failed,
         decisions_per_second=round(1e6 / max(mean_us, 1e-9), 1),
+        cpu_us=round(1e6 * busy_s / max(len(took), 1), 2),
         mean_us=round(mean_us, 2),
         p50_us=quantile(took, 0.5),
         p99_us=quantile(took, 0.99),

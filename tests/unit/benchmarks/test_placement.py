@@ -66,10 +66,9 @@ def a_quality(name: str, *policies: PolicyQuality, synthetic: bool = False) -> T
     )
 
 
-def a_run(nodes: int, mean_us: float, *, peak_mib: float = 100.0, tenancy: str = "none") -> ScaleRun:
-    return ScaleRun(
-        nodes, 8 * nodes, tenancy, "bulkhead", 1, 0, 1e6 / mean_us, mean_us, mean_us, mean_us, 0.0, peak_mib
-    )
+def a_run(nodes: int, took_us: float, *, peak_mib: float = 100.0, tenancy: str = "none") -> ScaleRun:
+    times = (took_us,) * 4
+    return ScaleRun(nodes, 8 * nodes, tenancy, "bulkhead", 1, 0, 1e6 / took_us, *times, 0.0, peak_mib)
 
 
 def test_tiles_are_as_many_as_asked_and_bear_names_of_their_own(tmp_path: Path) -> None:
