@@ -6,8 +6,10 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: run test check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools
 
+# The trace is $BULKHEAD_DATA where that is set, else one drawn with its statistics.
 run: $(STAMP)              ## the main job: pack a production trace three ways, compare
-	@$(BIN)/bulkhead compare
+	@[ -n "$$BULKHEAD_DATA" ] || $(BIN)/python -m benchmarks.instances --out out/trace > /dev/null
+	@$(BIN)/bulkhead compare --data "$${BULKHEAD_DATA:-out/trace}" --report out/report.html
 
 test: $(STAMP) debian-packages  ## install what tests need, run all of them
 	$(BIN)/pytest -n 2 --dist loadgroup
