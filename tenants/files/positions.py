@@ -24,7 +24,11 @@ _CORE: Final = {
     "null": None, "Null": None, "NULL": None, "~": None, "": None,
 }  # fmt: skip
 _OLD_BOOLEANS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-_NOT_TEXT: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BREAK: Final = re.compile("\r\n|\r|\n")
+# NEL, LS and PS end a line in YAML 1.1 and are letters in YAML 1.2, so no reader may have to choose.
+_NOT_TEXT: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 class Place(NamedTuple):
@@ -58,6 +62,11 @@ def spell(loc: Loc) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
+
+
+def lines_of(text: str) -> list[str]:
+    """Its lines as the parser counts them; at least one."""
+    return _BREAK.split(text)
 
 
 def read(path: str, text: str) -> tuple[list[Document], list[Problem]]:
@@ -186,14 +195,14 @@ def _start(event: yaml.Event) -> Place:
 
 
 def _place_of(text: str, offset: int) -> Place:
-    before = text[:offset]
-    return Place(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
+    before = lines_of(text[:offset])
+    return Place(len(before), len(before[-1]) + 1)
 
 
 def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    lines = text.splitlines() or [""]
+    lines = lines_of(text)
     if line > len(lines):
         line, col = len(lines), len(lines[-1]) + 1
     written = lines[line - 1]
