@@ -24,6 +24,10 @@ _CORE: Final = {
     "null": None, "Null": None, "NULL": None, "~": None, "": None,
 }  # fmt: skip
 _OLD_BOOLEANS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+# Octal, hexadecimal, binary, grouped and base-60 numbers: 010 is 8 in YAML 1.1 and 10 in YAML 1.2.
+_OLD_NUMBER: Final = re.compile(
+    r"[-+]?(0[0-9_]+|0[xob][0-9a-fA-F_]+|[1-9][0-9]*(_[0-9_]*)+|[1-9][0-9]*(:[0-5]?[0-9])+)", re.ASCII
+)
 _BREAK: Final = re.compile("\r\n|\r|\n")
 # NEL, LS and PS end a line in YAML 1.1 and are letters in YAML 1.2, so no reader may have to choose.
 _NOT_TEXT: Final = re.compile(
@@ -48,12 +52,16 @@ class Document(NamedTuple):
 
     def problem(self, loc: Loc, kind: Kind, why: str, suggestion: str = "", *, key: bool = False) -> Problem:
         """A problem at `loc`, or at the closest ancestor that is written down; `key`: point at its key."""
-        known = loc
-        while known and known not in self.values:
-            known = known[:-1]
+        known = self.written(loc)
         place = self.keys.get(known) if key and known == loc else None
         line, col = place or self.values[known]
         return Problem(self.path, line, col, kind, spell(loc), why, suggestion)
+
+    def written(self, loc: Loc) -> Loc:
+        """`loc` itself, or the closest ancestor that is written down."""
+        while loc and loc not in self.values:
+            loc = loc[:-1]
+        return loc
 
 
 def spell(loc: Loc) -> str:
@@ -79,7 +87,7 @@ def read(path: str, text: str) -> tuple[list[Document], list[Problem]]:
     reader = _Reader(path, yaml.parse(text, Loader=yaml.CSafeLoader))
     try:
         documents = list(reader.documents())
-    except yaml.MarkedYAMLError as error:
+    except yaml.YAMLError as error:
         return [], [_syntax_problem(path, text, error)]
     except _StopReadingError as stop:
         return [], [stop.problem]
@@ -166,6 +174,10 @@ class _Reader:
         if text in _CORE:
             return _CORE[text]
         self._refuse_old_boolean(event, loc)
+        if _OLD_NUMBER.fullmatch(text):
+            why = f"YAML readers disagree about the number {text[:40]}"
+            fix = "write it in decimal digits, or in quotes if it is a word"
+            self._note(_start(event), Kind.YAML_1_1_NUMBER, loc, why, fix)
         return int(text) if _INTEGER.fullmatch(text) else text
 
     def _refuse_tag(self, event: yaml.Event, loc: Loc) -> None:
@@ -199,7 +211,9 @@ def _place_of(text: str, offset: int) -> Place:
     return Place(len(before), len(before[-1]) + 1)
 
 
-def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(path: str, text: str, error: yaml.YAMLError) -> Problem:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Problem(path, 1, 1, Kind.SYNTAX, "", f"not YAML: {str(error)[:200]}")
     mark = error.problem_mark or error.context_mark
     line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     lines = lines_of(text)

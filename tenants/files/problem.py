@@ -8,8 +8,12 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
+
+_LONG: Final = 80  # letters of a value that a message shows, and of a word that is compared
+_MANY: Final = 12  # words that a suggestion lists
 
 
 class Kind(enum.StrEnum):
@@ -23,6 +27,7 @@ class Kind(enum.StrEnum):
     DUPLICATE_KEY = "duplicate-key"
     BAD_KEY = "bad-key"
     YAML_1_1_BOOLEAN = "yaml-1.1-boolean"
+    YAML_1_1_NUMBER = "yaml-1.1-number"
     UNKNOWN_KIND = "unknown-kind"
     UNKNOWN_FIELD = "unknown-field"
     MISSING_FIELD = "missing-field"
@@ -68,8 +73,16 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
 def did_you_mean(written: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest known word, else the known words, else nothing."""
-    words = sorted(known)
-    close = difflib.get_close_matches(written.lower(), words, n=1, cutoff=0.6)
+    words = {word.lower(): word for word in sorted(known)}
+    close = difflib.get_close_matches(written[:_LONG].lower(), words, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
-    return f"one of: {', '.join(words)}" if words else ""
+        return f"did you mean {words[close[0]]!r}?"
+    if len(words) <= _MANY:
+        return f"one of: {', '.join(words.values())}" if words else ""
+    return f"{len(words)} are known, such as {', '.join(list(words.values())[:3])}"
+
+
+def quoted(value: object) -> str:
+    """The value as it was understood, cut where it is too long for a message."""
+    written = repr(value) if isinstance(value, (str, int, bool)) else type(value).__name__
+    return written if len(written) <= _LONG else f"{written[: _LONG - 1]}…"

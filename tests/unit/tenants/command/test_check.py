@@ -48,7 +48,10 @@ def test_without_a_path_the_directory_tenants_is_read_and_every_problem_is_told_
         "tenants/a.yaml:4:8: trust: 'trustd' is not a value of this field; did you mean 'trusted'?\n"
         "    4 | trust: trustd\n"
         "      |        ^\n"
-        "1 problem in 1 of 1 file\n"
+        "tenants/a.yaml:5:35: quota.default.memory: '4 Gb' is not a Kubernetes quantity; did you mean '4Gi'?\n"
+        "    5 | quota: {default: {cpu: 1, memory: 4 Gb}}\n"
+        "      |                                   ^\n"
+        "2 problems in 1 of 1 file\n"
     )
 
 
