@@ -24,7 +24,7 @@ _NEEDED: Final = {
     "int_type": "a whole number",
 }  # fmt: skip
 _AS_KEY: Final = "[key]"  # pydantic's last step when the key of a mapping is wrong
-_BROAD: Final = 3  # steps to what is left out: a field, a part's field, a pool's resource
+_SHARES: Final = ("quota", "runtimeQuota")
 
 
 class Declared(NamedTuple):
@@ -34,7 +34,7 @@ class Declared(NamedTuple):
     file: AnyFile
     broken: tuple[Loc, ...] = ()
 
-    def lacks(self, *loc: str) -> bool:
+    def lacks(self, *loc: str | int) -> bool:
         """Whether anything at, above or below `loc` was left out, so that a rule can't judge it."""
         return any(loc[: len(gap)] == gap[: len(loc)] for gap in self.broken)
 
@@ -59,7 +59,8 @@ def decode(document: Document) -> Decoded:
     if len(found) > MAX_PROBLEMS:
         more = f"and {len(found) - MAX_PROBLEMS} more problems in this document"
         problems.append(document.problem((), problems[-1].kind, more))
-    return Decoded(_without(document, model, tuple(_gap(one["loc"]) for one in found)), problems)
+    gaps = {_gap(document.written(one["loc"])) for one in found} - {()}
+    return Decoded(_without(document, model, gaps), problems)
 
 
 def _model(document: Document) -> type[AnyFile] | Problem:
@@ -77,26 +78,36 @@ def _model(document: Document) -> type[AnyFile] | Problem:
 
 
 def _gap(loc: Loc) -> Loc:
-    """The part to leave out: never one entry of a list, since that would move the places of the others."""
-    steps = next((index for index, step in enumerate(loc) if isinstance(step, int)), len(loc))
-    return loc[: min(steps, _BROAD)]
+    """The part to leave out: never one entry of a list, since that would move the places of the others, and
+    of a share nothing less than all of it, since half a share means something else.
+    """
+    if loc[:1] and loc[0] in _SHARES:
+        return loc[:3]
+    while loc and isinstance(loc[-1], int):
+        loc = loc[:-1]
+    return loc
 
 
-def _without(document: Document, model: type[AnyFile], gaps: tuple[Loc, ...]) -> Declared | None:
-    rest = _pruned(document.value, frozenset(gaps), ())
-    rest.setdefault("apiVersion", _api_version(model))
-    try:
-        return Declared(document, model.model_validate(rest), gaps)
-    except ValidationError:
-        return None
+def _without(document: Document, model: type[AnyFile], gaps: set[Loc]) -> Declared | None:
+    """The document without these parts; where one of them was needed, without the field that it is in."""
+    for wide in (gaps, {gap[:1] for gap in gaps}):
+        rest = _pruned(document.value, wide, ())
+        rest.setdefault("apiVersion", _api_version(model))
+        try:
+            return Declared(document, model.model_validate(rest), tuple(wide))
+        except ValidationError:
+            continue
+    return None
 
 
-def _pruned(value: dict[str, Any], gaps: frozenset[Loc], loc: Loc) -> dict[str, Any]:
-    return {
-        key: _pruned(part, gaps, (*loc, key)) if isinstance(part, dict) and len(loc) + 1 < _BROAD else part
-        for key, part in value.items()
-        if (*loc, key) not in gaps
-    }
+def _pruned(value: Any, gaps: set[Loc], loc: Loc) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _pruned(part, gaps, (*loc, key)) for key, part in value.items() if (*loc, key) not in gaps
+        }
+    if isinstance(value, list):
+        return [_pruned(part, gaps, (*loc, index)) for index, part in enumerate(value)]
+    return value
 
 
 def _api_version(model: type[BaseModel]) -> str:

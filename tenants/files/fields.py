@@ -225,7 +225,8 @@ NamespacePattern = Annotated[
         {"type": "string", "pattern": rf"^{_NOT_THE_CLUSTERS}({_LABEL}|[a-z0-9][-a-z0-9]{{0,61}}\*)$"}
     ),
 ]
-Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string"})]
+_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$"
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "pattern": _PRINTABLE})]
 LabelKey = Annotated[
     str,
     BeforeValidator(_label_key),

@@ -6,9 +6,9 @@ is not listed here is refused: a misspelt limit must never be silently no limit.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from tenants.files import fields
@@ -49,7 +49,9 @@ def _allowance(value: Any) -> Any:
 
 Amounts = dict[
     fields.ResourceName,
-    Annotated[AllowanceFile, BeforeValidator(_allowance, json_schema_input_type=AllowanceFile | str | int)],
+    Annotated[
+        AllowanceFile, BeforeValidator(_allowance, json_schema_input_type=AllowanceFile | fields.Written)
+    ],
 ]
 QuotaByPool = dict[str, Amounts]
 QuotaByPoolAndClass = dict[str, dict[str, Amounts]]
@@ -100,9 +102,9 @@ class PeerFile(Strict):
     namespace: fields.Name | None = Field(None, description="A namespace that belongs to no tenant, by name.")
     cidr: fields.Cidr | None = Field(None, description="Addresses outside the cluster.")
     except_: list[fields.Cidr] = Field([], alias="except", description="Parts of the cidr that stay closed.")
-    ports: list[Annotated[PortFile, BeforeValidator(_port, json_schema_input_type=PortFile | int | str)]] = (
-        Field([], description="Absent = every port.")
-    )
+    ports: list[
+        Annotated[PortFile, BeforeValidator(_port, json_schema_input_type=PortFile | fields.PortNumberOrName)]
+    ] = Field([], description="Absent = every port.")
 
 
 class NetworkFile(Strict):
@@ -129,6 +131,12 @@ class AdminFile(Strict):
     kind: Literal["User", "Group", "ServiceAccount"] = Field(description="Kind of the RBAC subject.")
     name: fields.Text = Field(description="Its name as the API server sees it.")
     namespace: fields.Name | None = Field(None, description="Of a ServiceAccount.")
+
+    @model_validator(mode="after")
+    def _has_a_namespace(self) -> Self:
+        if self.kind == "ServiceAccount" and self.namespace is None:
+            raise refusal(Kind.MISSING_FIELD, "a ServiceAccount needs its namespace")
+        return self
 
 
 class TreeFile(Strict):

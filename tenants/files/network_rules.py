@@ -25,24 +25,26 @@ METADATA: Final = tuple(
 
 def problems(declared: list[Declared]) -> Iterator[Problem]:
     """Every broken rule of every tenant's network part."""
-    for document, file, _ in declared:
+    for one in declared:
+        file = one.file
         if isinstance(file, TenantFile):
             for key, peers in (("allowFrom", file.network.allow_from), ("allowTo", file.network.allow_to)):
                 for index, peer in enumerate(peers):
-                    yield from _peer(document, ("network", key, index), peer)
+                    yield from _peer(one, ("network", key, index), peer)
 
 
-def _peer(document: Document, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
+def _peer(one: Declared, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
+    document = one.document
     named = [word for word in PEER_WORDS if getattr(peer, word) is not None]
-    if len(named) != 1:
+    if len(named) > 1 or (not named and not one.lacks(*loc)):
         why = f"an entry names one of tenant, namespace, cidr; this one names {' and '.join(named) or 'none'}"
         yield document.problem(loc, Kind.WRONG_VALUE, why, "make one entry for each" if named else "name one")
     if peer.cidr is not None:
         yield from _cidr(document, loc, peer.cidr, peer)
-    elif peer.except_:
+    elif peer.except_ and not one.lacks(*loc, "cidr"):
         why = "only a cidr can have exceptions"
         yield document.problem((*loc, "except"), Kind.EXCEPT_OUTSIDE, why, key=True)
-    yield from _ports(document, loc, peer)
+    yield from _ports(one, loc, peer)
 
 
 def _cidr(document: Document, loc: Loc, written: str, peer: PeerFile) -> Iterator[Problem]:
@@ -60,18 +62,18 @@ def _cidr(document: Document, loc: Loc, written: str, peer: PeerFile) -> Iterato
             yield document.problem((*loc, "except", index), Kind.EXCEPT_OUTSIDE, why, "remove the entry")
 
 
-def _ports(document: Document, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
+def _ports(one: Declared, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
     for index, port in enumerate(peer.ports):
         here = (*loc, "ports", index, "endPort")
-        if port.end_port is None:
+        if port.end_port is None or one.lacks(*loc, "ports", index, "port"):
             continue
         if not isinstance(port.port, int):
             written = "none is written" if port.port is None else f"this is the name {port.port!r}"
             why = f"endPort needs a numeric port, {written}"
-            yield document.problem(here, Kind.PORT, why, "write the first port of the range")
+            yield one.document.problem(here, Kind.PORT, why, "write the first port of the range")
         elif port.end_port < port.port:
             why = f"endPort {port.end_port} is below port {port.port}"
-            yield document.problem(here, Kind.PORT, why, "swap the two")
+            yield one.document.problem(here, Kind.PORT, why, "swap the two")
 
 
 def _inside(part: IpNetwork | None, whole: IpNetwork | None) -> bool:

@@ -53,7 +53,7 @@ class Document(NamedTuple):
     def problem(self, loc: Loc, kind: Kind, why: str, suggestion: str = "", *, key: bool = False) -> Problem:
         """A problem at `loc`, or at the closest ancestor that is written down; `key`: point at its key."""
         known = self.written(loc)
-        place = self.keys.get(known) if key and known == loc else None
+        place = self.keys.get(known) if key else None
         line, col = place or self.values[known]
         return Problem(self.path, line, col, kind, spell(loc), why, suggestion)
 
@@ -214,9 +214,11 @@ def _place_of(text: str, offset: int) -> Place:
 def _syntax_problem(path: str, text: str, error: yaml.YAMLError) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError):
         return Problem(path, 1, 1, Kind.SYNTAX, "", f"not YAML: {str(error)[:200]}")
+    lines = lines_of(text.rstrip())
     mark = error.problem_mark or error.context_mark
+    if mark and error.context_mark and mark.line >= len(lines):
+        mark = error.context_mark  # the end of the text says nothing, where the open bracket is does
     line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    lines = lines_of(text)
     if line > len(lines):
         line, col = len(lines), len(lines[-1]) + 1
     written = lines[line - 1]

@@ -53,10 +53,6 @@ def _own(one: Declared, file: TenantFile) -> Iterator[Problem]:
             why = "a tenant is always with itself"
             fix = "coResidency: exclusive keeps its pods apart"
             yield document.problem(("isolation", "neverWith", index), Kind.WRONG_VALUE, why, fix)
-    for index, admin in enumerate(file.admins):
-        if admin.kind == "ServiceAccount" and admin.namespace is None:
-            loc = ("admins", index, "namespace")
-            yield document.problem(loc, Kind.MISSING_FIELD, "a ServiceAccount is in a namespace")
 
 
 def _overlaps(declared: list[Declared]) -> Iterator[Problem]:

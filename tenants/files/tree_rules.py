@@ -46,9 +46,11 @@ class _Tree:
         for name in self.order:  # grows while it is walked: breadth first
             self.order += self.members.get(name, [])
 
-    def problem(self, name: str, loc: Loc, kind: Kind, why: str, suggestion: str = "") -> Problem:
+    def problem(
+        self, name: str, loc: Loc, kind: Kind, why: str, suggestion: str = "", *, key: bool = False
+    ) -> Problem:
         """A problem in the document of a node."""
-        return self.sources[name].document.problem(loc, kind, why, suggestion)
+        return self.sources[name].document.problem(loc, kind, why, suggestion, key=key)
 
     def place_of(self, name: str, dimension: Dimension) -> Loc:
         """Where a node states a dimension, whatever spelling it uses for the resource."""
@@ -177,4 +179,5 @@ def _gaps(tree: _Tree, name: str, stated: frozenset[Dimension], found: TenantSet
         for resource in dict.fromkeys([*_ALWAYS, *offered]):
             if Dimension(pool, resource) not in stated:
                 why = f"nobody states {resource} of pool {pool}, neither the tenant nor a group above it"
-                yield tree.problem(name, ("quota", pool), Kind.NOT_STATED, why, "write an amount, 0 for none")
+                fix = "write an amount, 0 for none"
+                yield tree.problem(name, ("quota", pool), Kind.NOT_STATED, why, fix, key=True)
