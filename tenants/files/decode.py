@@ -28,15 +28,19 @@ _SHARES: Final = ("quota", "runtimeQuota")
 
 
 class Declared(NamedTuple):
-    """A document, its typed contents, and the places that were left out because they are wrong."""
+    """A document, its typed contents, and what was left out because it is wrong.
+
+    `broken` holds the places left out, `holed` those that have one below.
+    """
 
     document: Document
     file: AnyFile
-    broken: tuple[Loc, ...] = ()
+    broken: frozenset[Loc] = frozenset()
+    holed: frozenset[Loc] = frozenset()
 
     def lacks(self, *loc: str | int) -> bool:
         """Whether anything at, above or below `loc` was left out, so that a rule can't judge it."""
-        return any(loc[: len(gap)] == gap[: len(loc)] for gap in self.broken)
+        return loc in self.holed or any(loc[:steps] in self.broken for steps in range(1, len(loc) + 1))
 
 
 class Decoded(NamedTuple):
@@ -94,9 +98,11 @@ def _without(document: Document, model: type[AnyFile], gaps: set[Loc]) -> Declar
         rest = _pruned(document.value, wide, ())
         rest.setdefault("apiVersion", _api_version(model))
         try:
-            return Declared(document, model.model_validate(rest), tuple(wide))
+            file = model.model_validate(rest)
         except ValidationError:
             continue
+        holed = frozenset(gap[:steps] for gap in wide for steps in range(1, len(gap)))
+        return Declared(document, file, frozenset(wide), holed)
     return None
 
 

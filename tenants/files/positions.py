@@ -26,7 +26,7 @@ _CORE: Final = {
 _OLD_BOOLEANS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 # Octal, hexadecimal, binary, grouped and base-60 numbers: 010 is 8 in YAML 1.1 and 10 in YAML 1.2.
 _OLD_NUMBER: Final = re.compile(
-    r"[-+]?(0[0-9_]+|0[xob][0-9a-fA-F_]+|[1-9][0-9]*(_[0-9_]*)+|[1-9][0-9]*(:[0-5]?[0-9])+)", re.ASCII
+    r"[-+]?(0[0-9_]+|0[xob][0-9a-fA-F_]+|[1-9][0-9]*_[0-9_]*|[1-9][0-9]*(:[0-5]?[0-9])+)", re.ASCII
 )
 _BREAK: Final = re.compile("\r\n|\r|\n")
 # NEL, LS and PS end a line in YAML 1.1 and are letters in YAML 1.2, so no reader may have to choose.

@@ -26,7 +26,7 @@ def problems(declared: list[Declared]) -> Iterator[Problem]:
 
 def _duplicates(declared: list[Declared]) -> Iterator[Problem]:
     first: dict[tuple[str, str], Document] = {}
-    for document, file, _ in declared:
+    for document, file, *_ in declared:
         loc: Loc = ("metadata", "name") if isinstance(file, RuntimeClassFile) else ("name",)
         name = file.metadata.name if isinstance(file, RuntimeClassFile) else file.name
         space = "Tenant or TenantGroup" if isinstance(file, TreeFile) else file.kind

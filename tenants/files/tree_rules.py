@@ -74,7 +74,7 @@ def problems(declared: list[Declared], found: TenantSet) -> Iterator[Problem]:
 
 
 def _twice(declared: list[Declared]) -> Iterator[Problem]:
-    for document, file, _ in declared:
+    for document, file, *_ in declared:
         first: dict[tuple[Dimension, str], str] = {}
         places: list[tuple[Dimension, Loc]] = []
         if isinstance(file, TreeFile):

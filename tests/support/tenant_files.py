@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from tenants.files import positions
-from tenants.files.load import load, read
+from tenants.files import positions, report
+from tenants.files.load import Sources, load, parse, read
 from tenants.files.problem import Problem
+from tenants.model import Runtime, TenantSet, Trust
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/tenants"
 SAMPLES = Path(__file__).parents[2] / "deploy/tenants"
@@ -35,3 +37,25 @@ def values_in(path: Path) -> list[object]:
 def texts_of_good_files() -> list[str]:
     """Material for mutation."""
     return [text for path in (*GOOD, SAMPLES) for text in read([path]).texts.values()]
+
+
+def judge(text: str) -> TenantSet | list[Problem]:
+    """Load a text as a tenant file and hold whatever comes back to what always has to be true of it."""
+    found = parse({"f.yaml": text})
+    if isinstance(found, TenantSet):
+        for tenant in found.tenants.values():
+            assert tenant.trust is Trust.TRUSTED or tenant.isolation.runtime is not Runtime.RUNC
+            assert not tenant.owns("kube-system")
+        return found
+    assert found, "no tenants and no reason"
+    assert found == sorted(set(found)), "problems are sorted and said once"
+    lines = positions.lines_of(text)
+    for problem in found:
+        assert 1 <= problem.line <= len(lines), problem
+        assert 1 <= problem.col <= len(lines[problem.line - 1]) + 1, problem
+    sources = Sources({"f.yaml": text}, [])
+    shown = report.text(found, sources.texts) + report.summary(found, sources)
+    assert all(line.isprintable() for line in shown.split("\n")), "a file must not reach the terminal raw"
+    assert len(json.loads(report.as_json(found, sources))["problems"]) == len(found)
+    assert len(json.loads(report.sarif(found))["runs"][0]["results"]) == len(found)
+    return found
