@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import enum
-import itertools
+import heapq
+import operator
 from collections.abc import Iterable
 from typing import Final
 
@@ -91,7 +92,7 @@ def _alike(wanted: str, words: list[str]) -> list[str]:
     if len(words) <= _COMPARED:
         return words
     near = (word for word in words if word[:1] == wanted[:1] and abs(len(word) - len(wanted)) <= _TYPO)
-    return list(itertools.islice(near, _COMPARED))
+    return heapq.nlargest(_COMPARED, near, key=lambda word: sum(map(operator.eq, word, wanted)))
 
 
 def quoted(value: object) -> str:
