@@ -75,13 +75,17 @@ def documents(lines: int) -> list[str]:
 
 
 def timed(name: str, work: Callable[[], object]) -> None:
-    """Median and worst of a few runs, in milliseconds."""
-    spent = []
+    """Median of a few runs in milliseconds, by the clock and of the processor: a busy machine parts the two."""
+    clock: list[float] = []
+    processor: list[float] = []
     for _ in range(RUNS):
-        before = time.perf_counter()
+        before, worked = time.perf_counter(), time.process_time()
         work()
-        spent.append((time.perf_counter() - before) * 1000)
-    print(f"{name:42} {statistics.median(spent):8.0f} ms   worst {max(spent):.0f} ms")  # noqa: T201
+        clock.append((time.perf_counter() - before) * 1000)
+        processor.append((time.process_time() - worked) * 1000)
+    print(  # noqa: T201
+        f"{name:40} {statistics.median(clock):7.0f} ms, of the processor {statistics.median(processor):5.0f} ms"
+    )
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ of them into Problems with a place.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import Annotated, Any, Final
@@ -61,6 +62,7 @@ def spellings(resource: str) -> list[str]:
     return [spelling for name in (resource, *short) for spelling in (name, f"requests.{name}")]
 
 
+@functools.lru_cache(maxsize=4096)
 def address_block(text: str) -> IpNetwork | None:
     """NetworkPolicy takes host bits (10.10.1.12/24) but no address without a length, no zone and no netmask."""
     try:

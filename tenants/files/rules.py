@@ -32,7 +32,7 @@ def _duplicates(declared: list[Declared]) -> Iterator[Problem]:
         space = "Tenant or TenantGroup" if isinstance(file, TreeFile) else file.kind
         before = first.setdefault((space, name), document)
         if before is not document:
-            place = f"{before.path}:{before.values[loc].line}"
+            place = f"{before.path}:{before.place(loc).line}"
             yield document.problem(loc, Kind.DUPLICATE_NAME, f"{space} {name!r} exists already, in {place}")
 
 
@@ -66,7 +66,7 @@ def _overlaps(declared: list[Declared]) -> Iterator[Problem]:
             patterns.append((file.name, file.name, document, ("name",)))
     covering: list[tuple[str, str]] = []
     for pattern, tenant, document, loc in sorted(
-        patterns, key=lambda p: (p[0].removesuffix("*"), p[0][-1:] != "*", p[2].path, p[2].values[p[3]])
+        patterns, key=lambda p: (p[0].removesuffix("*"), p[0][-1:] != "*", p[2].path, p[2].place(p[3]))
     ):
         stem = pattern.removesuffix("*")
         while covering and not _covers(covering[-1][0], stem):

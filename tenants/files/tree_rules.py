@@ -58,8 +58,8 @@ class _Tree:
         if dimension.runtime_class:
             stem = ("runtimeQuota", dimension.pool, dimension.runtime_class)
         places = [(*stem, spelling) for spelling in spellings(dimension.resource)]
-        written = self.sources[name].document.values
-        return next((place for place in places if place in written), stem)
+        document = self.sources[name].document
+        return next((place for place in places if document.written(place) == place), stem)
 
 
 def problems(declared: list[Declared], found: TenantSet) -> Iterator[Problem]:
