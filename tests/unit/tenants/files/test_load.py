@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,14 +107,28 @@ def test_an_empty_directory_is_a_problem_since_no_tenant_can_be_meant(tmp_path: 
     assert only_problem(tmp_path).why == "holds no tenant files"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything, whatever the mode says")
-def test_a_closed_file_and_a_closed_directory_are_problems(tmp_path: Path) -> None:
-    write(tmp_path / "a.yaml", "a").chmod(0)
-    write(tmp_path / "closed/b.yaml", "b").parent.chmod(0)
-    found = load(tmp_path)
-    (tmp_path / "closed").chmod(0o700)
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A directory that everybody may enter, seen by a user who is not root: root reads whatever the mode says."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        write(Path(directory, "a.yaml"), "a").chmod(0)
+        write(Path(directory, "closed/b.yaml"), "b").parent.chmod(0)
+        if user == 0:
+            os.seteuid(65534)
+        yield Path(directory)
+        os.seteuid(user)
+        Path(directory, "closed").chmod(0o700)
+
+
+def test_a_closed_file_and_a_closed_directory_are_problems(unprivileged: Path) -> None:
+    found = load(unprivileged)
     assert isinstance(found, list)
-    assert {problem.why for problem in found} == {"Permission denied"}
+    assert [(Path(problem.path).name, problem.why) for problem in found] == [
+        ("a.yaml", "Permission denied"), ("closed", "Permission denied"),
+    ]  # fmt: skip
+    assert only_problem(unprivileged / "closed/b.yaml").why == "Permission denied"
 
 
 def test_line_ends_and_a_byte_order_mark_move_no_place(tmp_path: Path) -> None:
