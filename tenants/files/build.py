@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenants.files.decode import Declared
-from tenants.files.fields import canonical
 from tenants.files.kinds import (
     AllowanceFile,
     GroupFile,
@@ -20,6 +19,7 @@ from tenants.files.kinds import (
     TreeFile,
 )
 from tenants.files.positions import Loc
+from tenants.files.scalars import canonical
 from tenants.model import (
     PRIORITY_LIMIT,
     Admin,

@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tenants.files.fields import describe
 from tenants.files.kinds import KINDS, PARTS, AnyFile
 from tenants.files.positions import Document, Loc
 from tenants.files.problem import Kind, Problem, did_you_mean, quoted
+from tenants.files.scalars import describe
 
 MAX_PROBLEMS: Final = 200  # of one document; a thousand messages are no better than two hundred
 _OWN_KINDS: Final = {kind.value for kind in Kind}

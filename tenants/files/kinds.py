@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.alias_generators import to_camel
 
 from tenants.files import fields
-from tenants.files.fields import refusal
 from tenants.files.problem import Kind
+from tenants.files.scalars import refusal
 from tenants.model import Cores, CoResidency, Runtime, Trust
 
 API_VERSION: Final = "bulkhead.dev/v1"
@@ -99,7 +99,7 @@ class PeerFile(Strict):
         }
     )
     tenant: fields.Name | None = Field(None, description="Every namespace of this tenant.")
-    namespace: fields.Name | None = Field(None, description="A namespace that belongs to no tenant, by name.")
+    namespace: fields.Name | None = Field(None, description="One namespace, by name.")
     cidr: fields.Cidr | None = Field(None, description="Addresses outside the cluster.")
     except_: list[fields.Cidr] = Field([], alias="except", description="Parts of the cidr that stay closed.")
     ports: list[

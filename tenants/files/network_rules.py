@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from tenants.files.decode import Declared
-from tenants.files.fields import IpNetwork, address_block
 from tenants.files.kinds import PEER_WORDS, PeerFile, TenantFile
 from tenants.files.positions import Document, Loc
 from tenants.files.problem import Kind, Problem
+from tenants.files.scalars import IpNetwork, address_block
 
 METADATA: Final = tuple(
     ipaddress.ip_network(address)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenants.files.decode import Declared
-from tenants.files.fields import belongs_to_cluster
 from tenants.files.kinds import RuntimeClassFile, TenantFile, TreeFile
 from tenants.files.positions import Document, Loc
 from tenants.files.problem import Kind, Problem
+from tenants.files.scalars import belongs_to_cluster
 from tenants.model import Runtime, Trust
 
 

@@ -15,10 +15,10 @@ from typing import Final
 
 from tenants.files.build import shares
 from tenants.files.decode import Declared
-from tenants.files.fields import canonical, spellings
 from tenants.files.kinds import PoolFile, TreeFile
 from tenants.files.positions import Loc
 from tenants.files.problem import Kind, Problem
+from tenants.files.scalars import canonical, spellings
 from tenants.model import DEFAULT_POOL, Dimension, Group, Quota, Tenant, TenantSet
 from tenants.quantity import UNLIMITED, render
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,14 @@ def test_colour_is_for_terminals_that_want_it(
     stream: io.StringIO, environment: dict[str, str], want: bool
 ) -> None:
     assert may_colour(stream, environment) is want
+
+
+def test_a_reader_who_leaves_early_gets_no_traceback(broken: Path) -> None:
+    argv = [sys.executable, "-m", "tenants", "check", str(broken.absolute())]
+    root = Path(__file__).parents[4]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
