@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from tenants.files.kinds import KINDS, PARTS, AnyFile
 from tenants.files.positions import Document, Loc
 from tenants.files.problem import Kind, Problem, did_you_mean, quoted
-from tenants.files.scalars import describe
+from tenants.files.scalars import RESOURCES, canonical, describe
 
 MAX_PROBLEMS: Final = 200  # of one document; a thousand messages are no better than two hundred
 _OWN_KINDS: Final = {kind.value for kind in Kind}
@@ -136,6 +136,8 @@ def _problem(document: Document, root: type[BaseModel], found: ErrorDetails) -> 
 def _explained(found: ErrorDetails) -> tuple[Kind, str, str]:
     """Class, reason and suggestion of an error about a value."""
     name, value, context = found["type"], found["input"], found.get("ctx", {})
+    if name == Kind.UNKNOWN_FIELD:  # compared here, where only the first problems arrive, since it takes long
+        return Kind(name), context["why"], did_you_mean(canonical(value), RESOURCES)
     if name in _OWN_KINDS:
         return Kind(name), context["why"], context["suggestion"]
     if name in {"enum", "literal_error"}:

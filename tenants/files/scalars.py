@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic_core import PydanticCustomError
 
 from tenants.errors import QuantityError
-from tenants.files.problem import Kind, did_you_mean, quoted
+from tenants.files.problem import Kind, quoted
 from tenants.quantity import UNITS, amount
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,6 +30,7 @@ _CIDR: Final = re.compile(r"[0-9A-Fa-f:.]+/(0|[1-9][0-9]{0,2})", re.ASCII)
 CLUSTERS_OWN: Final = ("default", "bulkhead-system")
 CLUSTERS_PREFIX: Final = "kube-"
 _ALIASES: Final = {"gpu": "nvidia.com/gpu"}
+RESOURCES: Final = (*UNITS, *_ALIASES)
 
 
 def refusal(kind: Kind, why: str, suggestion: str = "") -> PydanticCustomError:
@@ -157,8 +158,7 @@ def read_resource(value: Any) -> str:
     name = canonical(str(value))
     if name in UNITS or (_LABEL_KEY.fullmatch(name) and "/" in name):
         return str(value)
-    hint = did_you_mean(name, [*UNITS, *_ALIASES])
-    raise refusal(Kind.UNKNOWN_FIELD, f"unknown resource {quoted(value)}", hint)
+    raise refusal(Kind.UNKNOWN_FIELD, f"unknown resource {quoted(value)}")
 
 
 def read_port(value: Any) -> int | str:

@@ -81,7 +81,7 @@ def test_every_field_arrives_in_the_model() -> None:
         namespaces=("agents",),
         namespace_prefixes=("agents-",),
         quota={
-            Dimension("default", "cpu"): Allowance(guaranteed=1500, max=16000, lend=1000, weight=3),
+            Dimension("default", "cpu"): Allowance(guaranteed=1500, max=16000, lend=1500, weight=3),
             Dimension("default", "memory"): Allowance(guaranteed=4096, weight=2),
             Dimension("default", "ephemeral-storage"): Allowance(max=102400, weight=2),
             Dimension("default", "pods"): Allowance(guaranteed=100, max=100, weight=2),
@@ -103,7 +103,7 @@ def test_every_field_arrives_in_the_model() -> None:
             allow_from=(
                 Peer(tenant="ledger-db"),
                 Peer(namespace="ingress", ports=(
-                    Port(port=443), Port(port="http"), Port(port=8000, end_port=8100), Port(protocol="UDP"),
+                    Port(port=443), Port(port="http"), Port(port=8000, end_port=8000), Port(protocol="UDP"),
                 )),
             ),
             allow_to=(
