@@ -55,6 +55,7 @@ NASTY = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="abk:-{}[]&*!|>'\"%#? \n\t,0123.", max_size=60))
 @example("a: &a [*a]")
 @example("? ? ? a")
@@ -68,6 +69,7 @@ def test_any_text_is_judged(text: str) -> None:
     judge(text)
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=200))
 @example(content=b"\xff\xfea\x00")
 @example(content=b"\xef\xbb\xbf")
@@ -80,6 +82,7 @@ def test_any_bytes_are_judged(tmp_path_factory: pytest.TempPathFactory, content:
     assert isinstance(found, TenantSet) or all(problem.line >= 1 and problem.col >= 1 for problem in found)
 
 
+@settings(deadline=None)
 @given(st.lists(TREES, min_size=1, max_size=3))
 def test_any_tree_of_known_words_is_judged(trees: list[Any]) -> None:
     judge(yaml.safe_dump_all(trees, sort_keys=False, allow_unicode=True))
@@ -97,7 +100,7 @@ def slips(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(slips())
 def test_a_good_file_after_slips_of_the_hand_is_judged(text: str) -> None:
     judge(text)
@@ -136,7 +139,7 @@ def altered(draw: st.DrawFn) -> Any:
 DOCUMENTS = [value for path in GOOD for value in values_in(path)][:40]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(altered())
 def test_schema_and_loader_agree_about_an_altered_document(value: Any) -> None:
     judged = parse({"f.yaml": json.dumps(value)})
@@ -148,7 +151,7 @@ def test_schema_and_loader_agree_about_an_altered_document(value: Any) -> None:
 
 
 @given(depth=st.integers(1, 5000), opening=st.sampled_from(["[", "{a: ", "- ", "? ", "&a [", "!t {"]))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_no_depth_is_followed_into_a_crash(depth: int, opening: str) -> None:
     judge("a: " + opening * depth)
 

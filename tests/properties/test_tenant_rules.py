@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenants.files.load import parse
@@ -60,6 +60,7 @@ def of_members(name: str, nodes: list[Node]) -> int:
     return sum(promised(node, nodes) for node, parent, _ in nodes if parent == name)
 
 
+@settings(deadline=None)
 @given(trees())
 def test_a_group_is_told_exactly_when_its_members_are_promised_more_than_it_has(
     tree: tuple[list[Node], list[Node]],
@@ -74,6 +75,7 @@ def test_a_group_is_told_exactly_when_its_members_are_promised_more_than_it_has(
     assert found_in(written(groups, tenants), Kind.GUARANTEED_OVER_PARENT) == want
 
 
+@settings(deadline=None)
 @given(trees(), st.integers(0, 20))
 def test_the_pool_is_told_exactly_when_more_is_promised_in_all_than_it_offers(
     tree: tuple[list[Node], list[Node]], offered: int
@@ -85,6 +87,7 @@ def test_the_pool_is_told_exactly_when_more_is_promised_in_all_than_it_offers(
     assert bool(told) == (sum(promised(name, nodes) for name, parent, _ in nodes if not parent) > offered)
 
 
+@settings(deadline=None)
 @given(trees())
 def test_a_tenant_is_told_exactly_when_nobody_above_states_its_cpu(
     tree: tuple[list[Node], list[Node]],
@@ -102,6 +105,7 @@ def test_a_tenant_is_told_exactly_when_nobody_above_states_its_cpu(
     assert found_in(texts, Kind.NOT_STATED) == want
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 7), max_size=8))
 def test_every_circle_is_told_once_and_nothing_else_is_called_one(parents: list[int]) -> None:
     size = len(parents)
@@ -135,6 +139,7 @@ def overlap(one: str, other: str) -> bool:
     return one.startswith(other[:-1]) if other.endswith("*") else one == other
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(PATTERNS, min_size=1, max_size=3), max_size=4))
 def test_an_overlap_is_told_exactly_when_two_tenants_could_own_one_namespace(owners: list[list[str]]) -> None:
     texts = [
