@@ -1,0 +1,157 @@
+"""The tenant tree with one `Tree` of quota per dimension. Pure; built by the ledger on every change of quota.
+
+`Quotas` is what a ledger must know of the tenant files: a canonical value (equal content, equal value) that the
+scheduler's store keeps, so that every process decides by the same tree. Capacity comes from the Pool documents, or
+from whoever watches the nodes; where neither knows a resource of a pool, the pool does not bound it and the nodes
+themselves do (docs/decisions/0210).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from tenants.errors import LedgerError
+from tenants.ledger.charge import COUNTS, Charge
+from tenants.ledger.tree import ROOT, Tree
+from tenants.model import Allowance, Dimension, Group, Tenant, TenantSet
+from tenants.quantity import UNLIMITED
+
+Capacity = Mapping[tuple[str, str], int]  # (pool, resource) -> what its nodes offer
+
+
+class QuotaNode(msgspec.Struct, frozen=True, order=True):
+    """A tenant (a leaf) or a group, as far as quota goes."""
+
+    name: str
+    parent: str
+    tenant: bool
+    reclaim: bool
+    fence: bool
+    quota: tuple[tuple[Dimension, Allowance], ...]
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """All nodes sorted by name, and what the pools offer where that is known."""
+
+    nodes: tuple[QuotaNode, ...] = ()
+    offered: tuple[tuple[str, str, int], ...] = ()
+
+
+def quotas_of(tenants: TenantSet, capacity: Capacity | None = None) -> Quotas:
+    """What the ledger needs of `tenants`; `capacity` (seen on the nodes) wins over what Pool documents state."""
+    offered = {
+        (pool.name, resource): amount
+        for pool in tenants.pools.values()
+        for resource, amount in pool.allocatable.items()
+    }
+    offered.update(capacity or {})
+    everybody: list[Tenant | Group] = [*tenants.groups.values(), *tenants.tenants.values()]
+    nodes = [_node(node) for node in everybody]
+    return Quotas(
+        nodes=tuple(sorted(nodes, key=lambda node: node.name)),
+        offered=tuple(sorted((pool, resource, amount) for (pool, resource), amount in offered.items())),
+    )
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One dimension that a charge touches; `limits` is false for a count or a class that nobody states."""
+
+    dimension: Dimension
+    tree: Tree
+    amount: int
+    limits: bool
+
+
+class Forest:
+    """Numbers the nodes, parents first (ROOT is the pool), and finds the trees that a charge touches.
+
+    Raises:
+        LedgerError: a parent that does not exist, parents in a circle, or two nodes of one name.
+    """
+
+    __slots__ = ("names", "nodes", "number_of", "parents", "stated", "trees")
+
+    def __init__(self, quotas: Quotas) -> None:
+        self.nodes: list[QuotaNode | None] = [None, *_parents_first(quotas.nodes)]
+        self.names = [node.name if node else "" for node in self.nodes]
+        self.number_of = {name: number for number, name in enumerate(self.names)}
+        self.parents = [self.number_of[node.parent] if node else -1 for node in self.nodes]
+        self.stated = self._stated()
+        self.trees = self._trees({(pool, resource): amount for pool, resource, amount in quotas.offered})
+
+    def leaf(self, tenant: str) -> int:
+        """Number of a tenant; ROOT for one that is gone, whose pods then take from the pool alone."""
+        number = self.number_of.get(tenant, ROOT)
+        node = self.nodes[number]
+        return number if node and node.tenant else ROOT
+
+    def lines(self, charge: Charge) -> Iterator[Line]:
+        """Every dimension of `charge` that anybody states."""
+        leaf = self.leaf(charge.tenant)
+        for resource, amount in charge.amounts:
+            plain = Dimension(charge.pool, resource)
+            tree = self.trees.get(plain)
+            if tree is not None:
+                yield Line(plain, tree, amount, resource not in COUNTS or plain in self.stated[leaf])
+            if charge.runtime_class:
+                classed = Dimension(charge.pool, resource, charge.runtime_class)
+                tree = self.trees.get(classed)
+                if tree is not None:
+                    yield Line(classed, tree, amount, classed in self.stated[leaf])
+
+    def unstated(self, charge: Charge) -> list[tuple[Dimension, int]]:
+        """What the pod asks for although nobody between its tenant and the root states it."""
+        known = self.stated[self.leaf(charge.tenant)]
+        asked = [(Dimension(charge.pool, resource), amount) for resource, amount in charge.amounts]
+        return [(plain, amount) for plain, amount in asked
+                if plain not in known and plain.resource not in COUNTS]  # fmt: skip
+
+    def _stated(self) -> list[frozenset[Dimension]]:
+        stated: list[frozenset[Dimension]] = [frozenset()]
+        for number, node in enumerate(self.nodes):
+            if node is not None:
+                stated.append(stated[self.parents[number]] | {dimension for dimension, _ in node.quota})
+        return stated
+
+    def _trees(self, offered: Capacity) -> dict[Dimension, Tree]:
+        allowances: defaultdict[Dimension, list[Allowance | None]] = defaultdict(
+            lambda: [None] * len(self.nodes)
+        )
+        for number, node in enumerate(self.nodes):
+            for dimension, allowance in node.quota if node else ():
+                allowances[dimension][number] = allowance
+        return {
+            dimension: Tree(
+                self.parents, stated, offered.get((dimension.pool, dimension.resource), UNLIMITED)
+            )
+            for dimension, stated in sorted(allowances.items())
+        }
+
+
+def _node(node: Tenant | Group) -> QuotaNode:
+    return QuotaNode(
+        name=node.name,
+        parent=node.parent,
+        tenant=isinstance(node, Tenant),
+        reclaim=not isinstance(node, Tenant) or node.reclaim,
+        fence=node.fence,
+        quota=tuple(sorted(node.quota.items())),
+    )
+
+
+def _parents_first(nodes: tuple[QuotaNode, ...]) -> list[QuotaNode]:
+    members: defaultdict[str, list[QuotaNode]] = defaultdict(list)
+    for node in nodes:
+        members[node.parent].append(node)
+    ordered = list(members[""])
+    for node in ordered:  # grows while it is walked
+        ordered += [] if node.tenant else members[node.name]
+    if len({node.name for node in ordered}) < len(nodes):
+        lost = sorted({node.name for node in nodes} - {node.name for node in ordered}) or [
+            "a name given twice"
+        ]
+        raise LedgerError(f"no path from the root to: {', '.join(lost)} (unknown group above, or a circle)")
+    return ordered
