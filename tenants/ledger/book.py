@@ -26,13 +26,14 @@ class Ledger:
         entries: uid -> entry; read it, change it only through the methods.
     """
 
-    __slots__ = ("_journal", "entries", "forest", "quotas", "uids_of")
+    __slots__ = ("_claims", "_journal", "entries", "forest", "quotas", "uids_of")
 
     def __init__(self, quotas: Quotas | None = None) -> None:
         self.quotas = quotas or Quotas()
         self.forest = Forest(self.quotas)
         self.entries: dict[str, Entry] = {}
         self.uids_of: dict[str, set[str]] = {}
+        self._claims: set[str] = set()
         self._journal: list[tuple[str, Entry | None] | tuple[Quotas, Forest]] | None = None
 
     @classmethod
@@ -47,11 +48,8 @@ class Ledger:
         known = self.entries.get(charge.uid)
         if known and known.charge == charge and known.phase is not Phase.CLAIMED:
             return Admitted(charge.uid)
-        self._put(charge.uid, None)
-        held = known.charge if known and known.phase is not Phase.CLAIMED else None
-        refusal = self.refusal(charge, held)
+        refusal = self._refusal_apart_from(known, charge)
         if refusal is not None:
-            self._put(charge.uid, known)
             return refusal
         leaving = known is not None and known.phase is Phase.TERMINATING
         self._put(charge.uid, Entry(charge, Phase.TERMINATING if leaving else Phase.HELD))
@@ -104,7 +102,7 @@ class Ledger:
         """Why `charge` would be refused now. Where it asks no more than `held` (a resize), it is not checked."""
         if self.forest.leaf(charge.tenant) == ROOT:
             return Refused(charge.uid, charge.tenant, Reason.NO_SUCH_TENANT)
-        before = self._amounts(held) if held and held.tenant == charge.tenant else {}
+        before = self.amounts(held) if held and held.tenant == charge.tenant else {}
         short = [
             Shortage(Reason.DIMENSION_NOT_STATED, dimension, amount, 0, charge.tenant)
             for dimension, amount in self.forest.unstated(charge)
@@ -131,6 +129,10 @@ class Ledger:
         """
         number, tree = self._number(name), self.forest.trees.get(dimension)
         return tree.available(number).amount if tree and dimension in self.forest.stated[number] else 0
+
+    def amounts(self, charge: Charge) -> dict[Dimension, int]:
+        """What `charge` takes of every dimension that anybody states."""
+        return {line.dimension: line.amount for line in self.forest.lines(charge)}
 
     def held_by(self, tenant: str) -> list[Entry]:
         """The entries of one tenant, by UID."""
@@ -171,10 +173,25 @@ class Ledger:
         if before is not None:
             self._shift(before.charge, -1)
             self.uids_of[before.charge.tenant].discard(uid)
+            self._claims.discard(uid)
         if entry is not None:
             self.entries[uid] = entry
             self._shift(entry.charge, +1)
             self.uids_of.setdefault(entry.charge.tenant, set()).add(uid)
+            if entry.phase is Phase.CLAIMED:
+                self._claims.add(uid)
+
+    def _refusal_apart_from(self, known: Entry | None, charge: Charge) -> Refused | None:
+        """The refusal as if `known` were not there; claims wait in one line, so none of them blocks another."""
+        if known is None:
+            return self.refusal(charge)
+        claimed = known.phase is Phase.CLAIMED
+        with self.what_if():
+            self._put(charge.uid, None)
+            if claimed:
+                for uid in sorted(self._claims):
+                    self._put(uid, None)
+            return self.refusal(charge, None if claimed else known.charge)
 
     def _shift(self, charge: Charge, sign: int) -> None:
         leaf = self.forest.leaf(charge.tenant)
@@ -192,9 +209,6 @@ class Ledger:
             reason = Reason.WAITING_FOR_QUOTA if room.node == ROOT else Reason.BORROWING_LIMIT_REACHED
         name = self.forest.names[room.node]
         return [Shortage(reason, line.dimension, line.amount, room.amount, name)]
-
-    def _amounts(self, charge: Charge) -> dict[Dimension, int]:
-        return {line.dimension: line.amount for line in self.forest.lines(charge)}
 
     def _number(self, name: str) -> int:
         number = self.forest.number_of.get(name, ROOT)

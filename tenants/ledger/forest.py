@@ -72,13 +72,17 @@ class Forest:
         LedgerError: a parent that does not exist, parents in a circle, or two nodes of one name.
     """
 
-    __slots__ = ("names", "nodes", "number_of", "parents", "stated", "trees")
+    __slots__ = ("members", "names", "nodes", "number_of", "paths", "stated", "trees")
 
     def __init__(self, quotas: Quotas) -> None:
         self.nodes: list[QuotaNode | None] = [None, *_parents_first(quotas.nodes)]
         self.names = [node.name if node else "" for node in self.nodes]
         self.number_of = {name: number for number, name in enumerate(self.names)}
-        self.parents = [self.number_of[node.parent] if node else -1 for node in self.nodes]
+        self.paths = self._paths()
+        self.members: list[list[int]] = [[] for _ in self.nodes]
+        for number, node in enumerate(self.nodes):
+            if node is not None:
+                self.members[self.number_of[node.parent]].append(number)
         self.stated = self._stated()
         self.trees = self._trees({(pool, resource): amount for pool, resource, amount in quotas.offered})
 
@@ -109,12 +113,18 @@ class Forest:
         return [(plain, amount) for plain, amount in asked
                 if plain not in known and plain.resource not in COUNTS]  # fmt: skip
 
-    def _stated(self) -> list[frozenset[Dimension]]:
-        stated: list[frozenset[Dimension]] = [frozenset()]
+    def _paths(self) -> list[tuple[int, ...]]:
+        paths: list[tuple[int, ...]] = []
         for number, node in enumerate(self.nodes):
-            if node is not None:
-                stated.append(stated[self.parents[number]] | {dimension for dimension, _ in node.quota})
-        return stated
+            paths.append((*paths[self.number_of[node.parent]], number) if node else ())
+        return paths
+
+    def _stated(self) -> list[frozenset[Dimension]]:
+        own = [
+            frozenset(dimension for dimension, _ in node.quota) if node else frozenset()
+            for node in self.nodes
+        ]
+        return [frozenset().union(*(own[step] for step in path)) for path in self.paths]
 
     def _trees(self, offered: Capacity) -> dict[Dimension, Tree]:
         allowances: defaultdict[Dimension, list[Allowance | None]] = defaultdict(
@@ -124,9 +134,7 @@ class Forest:
             for dimension, allowance in node.quota if node else ():
                 allowances[dimension][number] = allowance
         return {
-            dimension: Tree(
-                self.parents, stated, offered.get((dimension.pool, dimension.resource), UNLIMITED)
-            )
+            dimension: Tree(self.paths, stated, offered.get((dimension.pool, dimension.resource), UNLIMITED))
             for dimension, stated in sorted(allowances.items())
         }
 

@@ -38,7 +38,7 @@ class Tree:
     """Quota and use of one dimension; nodes are numbered, parents before their members, the pool is ROOT.
 
     Args:
-        parents: number of the parent of each node; that of ROOT is -1.
+        paths: nodes from below the root down to each node, itself included; that of ROOT is empty.
         stated: what each node's file says, None where it is silent.
         offered: what the nodes of the pool offer.
     """
@@ -47,14 +47,18 @@ class Tree:
                  "usage", "weight")  # fmt: skip
 
     def __init__(
-        self, parents: Sequence[int], stated: Sequence[Allowance | None], offered: Limit = UNLIMITED
+        self,
+        paths: Sequence[tuple[int, ...]],
+        stated: Sequence[Allowance | None],
+        offered: Limit = UNLIMITED,
     ) -> None:
-        count = len(parents)
+        count = len(paths)
+        parents = [(ROOT, *path)[-2] if path else -1 for path in paths]
         shares = [share or NOTHING_STATED for share in stated]
         self.parents = parents
         self.weight = [share.weight for share in shares]
         self.usage = [0] * count
-        self.paths = _paths(parents)
+        self.paths = paths
         self.guaranteed = _with_members(parents, [share.guaranteed for share in shares])
         self.bounded = offered is not UNLIMITED
         if offered is not UNLIMITED:
@@ -101,6 +105,11 @@ class Tree:
             amount = max(0, after - local) - max(0, before - local)
             node = self.parents[node]
 
+    def maximum(self, node: int) -> Limit:
+        """What its file says, `unlimited` where it is silent."""
+        borrow = self.borrow[node]
+        return UNLIMITED if borrow is None else self.guaranteed[node] + borrow
+
     def borrowed(self, node: int) -> int:
         """How far `node` is over what it brings; negative while it has room of its own."""
         return self.usage[node] - self.subtree[node]
@@ -120,11 +129,3 @@ def _with_members(parents: Sequence[int], stated: Sequence[int]) -> list[int]:
         if node != ROOT:
             members[parents[node]] += guaranteed[node]
     return guaranteed
-
-
-def _paths(parents: Sequence[int]) -> list[tuple[int, ...]]:
-    """From below the root down to each node."""
-    paths: list[tuple[int, ...]] = [()]
-    for node in range(1, len(parents)):
-        paths.append((*paths[parents[node]], node))
-    return paths

@@ -30,7 +30,7 @@ def make_charge(
     return Charge(
         uid=uid,
         tenant=tenant,
-        amounts=tuple(sorted((amounts or {"cpu": 1}).items())),
+        amounts=tuple(sorted((name, amount) for name, amount in (amounts or {"cpu": 1}).items() if amount)),
         pool=pool,
         runtime_class=runtime_class,
         priority=priority,

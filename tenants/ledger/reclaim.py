@@ -1,0 +1,188 @@
+"""Whom to evict so that a tenant gets its guarantee back. Pure; the scheduler evicts, then `claim`s the room.
+
+The laws (YuniKorn's, docs/design/preemption.md), held by the property tests one by one:
+
+1. An answer is a suggestion: nothing changes until the caller acts, and asking again sees what left meanwhile.
+2. Nobody falls below a guarantee, in any dimension that is being reclaimed.
+3. Pods of one application never evict one another.
+4. Only who is under its guarantee may ask, in every dimension that it lacks.
+5. A victim's tenant is over its guarantee, and so is every group above it up to the one it shares with who asks.
+6. A victim has lower or equal priority.
+7. Nothing outside the innermost fence around who asks is evicted; a fence does not protect what it holds.
+
+All or nothing, and no victim that the room could spare. Room that is being freed already is waited for, not freed
+twice. A group that is under its guarantee reclaims through its members, from outside the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from tenants.ledger.answer import Reason, Refused, Shortage
+from tenants.ledger.book import Ledger
+from tenants.ledger.charge import Charge, Phase
+from tenants.ledger.fair import dominant_share
+from tenants.ledger.tree import ROOT, Tree
+from tenants.model import Dimension
+
+_HOPELESS = frozenset({Reason.NO_SUCH_TENANT, Reason.DIMENSION_NOT_STATED, Reason.EXCEEDS_MAX_QUOTA})
+
+
+class Eviction(msgspec.Struct, frozen=True):
+    """Pods whose end makes room, in the order in which they were chosen; none = wait for those that are leaving."""
+
+    victims: tuple[Charge, ...]
+
+
+def victims(ledger: Ledger, charge: Charge) -> Eviction | Refused:
+    """The pods to evict so that `charge` can be admitted, or why nobody is evicted. Leaves `ledger` as it is."""
+    with ledger.what_if():
+        known = ledger.entries.get(charge.uid)
+        held = known.charge if known and known.phase is not Phase.CLAIMED else None
+        ledger.release(charge.uid)
+        for uid, entry in list(ledger.entries.items()):
+            if entry.phase is Phase.TERMINATING:
+                ledger.release(uid)
+        refusal = ledger.refusal(charge, held)
+        if refusal is None:
+            return Eviction(())
+        barred = _barred(ledger, charge, refusal)
+        if barred is not None:
+            return barred
+        for largest_first in (False, True):
+            chosen = _Search(ledger, charge, held, largest_first=largest_first).run()
+            if chosen:
+                return Eviction(tuple(chosen))
+        return Refused(charge.uid, charge.tenant, Reason.NOT_ENOUGH_VICTIMS, refusal.shortages)
+
+
+def claim(ledger: Ledger, charge: Charge, eviction: Eviction) -> None:
+    """Act on an answer: the victims are leaving, and what they free is kept for `charge` until it is admitted."""
+    for victim in eviction.victims:
+        ledger.terminate(victim.uid)
+    ledger.record(charge, Phase.CLAIMED)
+
+
+def _barred(ledger: Ledger, charge: Charge, refusal: Refused) -> Refused | None:
+    """Why this tenant may not reclaim at all."""
+    if refusal.reason in _HOPELESS:
+        return refusal
+    node = ledger.forest.nodes[ledger.forest.leaf(charge.tenant)]
+    if node is not None and not node.reclaim:
+        return Refused(charge.uid, charge.tenant, Reason.RECLAIM_DISABLED, refusal.shortages)
+    if not all(_Lack(ledger, charge, shortage).within for shortage in refusal.shortages):
+        return Refused(charge.uid, charge.tenant, Reason.NOT_UNDER_GUARANTEE, refusal.shortages)
+    return None
+
+
+class _Rank(NamedTuple):
+    """The order of victims: most over fair share first, then lowest priority, then newest."""
+
+    size: int
+    share: int
+    priority: int
+    born: int
+    uid: str
+
+
+class _Lack:
+    """One dimension that `charge` lacks: who decides, and which nodes above it would stay within their guarantee."""
+
+    def __init__(self, ledger: Ledger, charge: Charge, shortage: Shortage) -> None:
+        self.dimension, self.asked = shortage.dimension, shortage.asked
+        self.tree: Tree = ledger.forest.trees[shortage.dimension]
+        self.decider = ledger.forest.number_of[shortage.node]
+        leaf = ledger.forest.leaf(charge.tenant)
+        path = self.tree.paths[leaf]
+        below = [node for node in path if node > self.decider]  # numbers grow on the way down
+        self.tree.shift(leaf, shortage.asked)
+        self.within = frozenset(node for node in below if self.tree.borrowed(node) <= 0)
+        self.tree.shift(leaf, -shortage.asked)
+
+    def margin(self, victim_branch: tuple[int, ...]) -> int:
+        """How much a tenant may lose before it, or a group above it up to the shared one, is at its guarantee."""
+        return min((self.tree.borrowed(node) for node in victim_branch), default=self.tree.usage[ROOT])
+
+
+class _Search:
+    """One greedy search, on a ledger that is given back as it was found."""
+
+    def __init__(self, ledger: Ledger, charge: Charge, held: Charge | None, *, largest_first: bool) -> None:
+        self.ledger, self.charge, self.held = ledger, charge, held
+        self.largest_first = largest_first
+        self.path = self._path(charge.tenant)
+        fenced = [number for number in self.path if (node := ledger.forest.nodes[number]) and node.fence]
+        self.fence = fenced[-1] if fenced else ROOT
+        self.costs: dict[str, Mapping[Dimension, int]] = {}
+
+    def run(self) -> list[Charge]:
+        """The victims, or none when they would not suffice."""
+        with self.ledger.what_if():
+            chosen: list[Charge] = []
+            while refusal := self.ledger.refusal(self.charge, self.held):
+                lacks = [_Lack(self.ledger, self.charge, shortage) for shortage in refusal.shortages]
+                victim = min(self._candidates(lacks), default=None)
+                if victim is None:
+                    return []
+                chosen.append(self.ledger.entries[victim.uid].charge)
+                self.ledger.release(victim.uid)
+            return self._spare(chosen)
+
+    def _spare(self, chosen: list[Charge]) -> list[Charge]:
+        """Without those that turn out not to be needed; the most important are spared first."""
+        for victim in sorted(chosen, key=lambda one: (-one.priority, one.born, one.uid)):
+            self.ledger.record(victim)
+            if self.ledger.refusal(self.charge, self.held) is None:
+                chosen.remove(victim)
+            else:
+                self.ledger.release(victim.uid)
+        return chosen
+
+    def _candidates(self, lacks: list[_Lack]) -> Iterator[_Rank]:
+        for tenant, uids in self.ledger.uids_of.items():
+            margins = self._margins(tenant, lacks)
+            if all(margin <= 0 for margin in margins.values()):
+                continue
+            share = dominant_share(self.ledger, tenant)
+            for uid in uids:
+                entry = self.ledger.entries[uid]
+                cost = self._cost(entry.charge)
+                taken = [
+                    (cost[dimension], margin) for dimension, margin in margins.items() if dimension in cost
+                ]
+                helps = bool(taken) and all(amount <= margin for amount, margin in taken)
+                if helps and entry.phase is Phase.HELD and self._lawful(entry.charge):
+                    yield self._rank(entry.charge, share, lacks)
+
+    def _margins(self, tenant: str, lacks: list[_Lack]) -> dict[Dimension, int]:
+        """What the tenant may lose per dimension that its pods could give; empty when it may not be asked."""
+        path = self._path(tenant)
+        if tenant == self.charge.tenant or self.fence not in path:
+            return {}
+        fork = next(index for index, node in enumerate(self.path) if node not in path)
+        shared, own, branch = self.path[:fork], self.path[fork], path[fork:]
+        relevant = [lack for lack in lacks if lack.decider in shared]
+        if any(own not in lack.within for lack in relevant):
+            return {}
+        return {lack.dimension: lack.margin(branch) for lack in relevant}
+
+    def _lawful(self, victim: Charge) -> bool:
+        related = victim.application != "" and victim.application == self.charge.application
+        return victim.priority <= self.charge.priority and not related
+
+    def _rank(self, victim: Charge, share: int, lacks: list[_Lack]) -> _Rank:
+        cost = self._cost(victim)
+        helped = sum(min(cost.get(lack.dimension, 0), lack.asked) * 1000 // lack.asked for lack in lacks)
+        size = helped if self.largest_first else 0
+        return _Rank(-size, -share, victim.priority, -victim.born, victim.uid)
+
+    def _cost(self, charge: Charge) -> Mapping[Dimension, int]:
+        if charge.uid not in self.costs:
+            self.costs[charge.uid] = self.ledger.amounts(charge)
+        return self.costs[charge.uid]
+
+    def _path(self, tenant: str) -> tuple[int, ...]:
+        return (ROOT, *self.ledger.forest.paths[self.ledger.forest.leaf(tenant)])
