@@ -100,16 +100,22 @@ class Ledger:
 
     def refusal(self, charge: Charge, held: Charge | None = None) -> Refused | None:
         """Why `charge` would be refused now. Where it asks no more than `held` (a resize), it is not checked."""
-        if self.forest.leaf(charge.tenant) == ROOT:
+        route = self.forest.route(charge)
+        if route.leaf == ROOT:
             return Refused(charge.uid, charge.tenant, Reason.NO_SUCH_TENANT)
         before = self.amounts(held) if held and held.tenant == charge.tenant else {}
         short = [
-            Shortage(Reason.DIMENSION_NOT_STATED, dimension, amount, 0, charge.tenant)
-            for dimension, amount in self.forest.unstated(charge)
+            Shortage(Reason.DIMENSION_NOT_STATED, dimension, charge.amounts[index][1], 0, charge.tenant)
+            for dimension, index in route.unstated
         ]
-        for line in self.forest.lines(charge):
-            if line.limits and line.amount > before.get(line.dimension, 0):
-                short += self._shortage(line, self.forest.number_of[charge.tenant])
+        for line in route.lines:
+            asked = charge.amounts[line.amount][1]
+            if (
+                line.limits
+                and asked > line.tree.available(route.leaf).amount
+                and asked > before.get(line.dimension, 0)
+            ):
+                short.append(self._shortage(line, asked, route.leaf))
         return refused(charge.uid, charge.tenant, short) if short else None
 
     def usage(self, name: str) -> Mapping[Dimension, int]:
@@ -132,7 +138,7 @@ class Ledger:
 
     def amounts(self, charge: Charge) -> dict[Dimension, int]:
         """What `charge` takes of every dimension that anybody states."""
-        return {line.dimension: line.amount for line in self.forest.lines(charge)}
+        return {line.dimension: charge.amounts[line.amount][1] for line in self.forest.route(charge).lines}
 
     def held_by(self, tenant: str) -> list[Entry]:
         """The entries of one tenant, by UID."""
@@ -194,21 +200,17 @@ class Ledger:
             return self.refusal(charge, None if claimed else known.charge)
 
     def _shift(self, charge: Charge, sign: int) -> None:
-        leaf = self.forest.leaf(charge.tenant)
-        for line in self.forest.lines(charge):
-            line.tree.shift(leaf, sign * line.amount)
+        leaf, lines, _ = self.forest.route(charge)
+        for _, tree, index, _ in lines:
+            tree.shift(leaf, sign * charge.amounts[index][1])
 
-    def _shortage(self, line: Line, leaf: int) -> list[Shortage]:
-        room = line.tree.available(leaf)
-        if line.amount <= room.amount:
-            return []
-        most = line.tree.potential[leaf]
-        if line.amount > most.amount:
+    def _shortage(self, line: Line, asked: int, leaf: int) -> Shortage:
+        room, most = line.tree.available(leaf), line.tree.potential[leaf]
+        if asked > most.amount:
             reason, room = Reason.EXCEEDS_MAX_QUOTA, most
         else:
             reason = Reason.WAITING_FOR_QUOTA if room.node == ROOT else Reason.BORROWING_LIMIT_REACHED
-        name = self.forest.names[room.node]
-        return [Shortage(reason, line.dimension, line.amount, room.amount, name)]
+        return Shortage(reason, line.dimension, asked, room.amount, self.forest.names[room.node])
 
     def _number(self, name: str) -> int:
         number = self.forest.number_of.get(name, ROOT)

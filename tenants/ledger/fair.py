@@ -109,7 +109,7 @@ def dominant_share(ledger: Ledger, tenant: str, more: Charge | None = None) -> i
     leaf = ledger.forest.leaf(tenant)
     if leaf == ROOT:
         return CEILING
-    added = {line.dimension: line.amount for line in ledger.forest.lines(more)} if more else {}
+    added = ledger.amounts(more) if more else {}
     return max(
         (_ratio(tree, leaf, added.get(dimension, 0)) for dimension, tree in ledger.forest.trees.items()),
         default=0,

@@ -9,7 +9,8 @@ themselves do (docs/decisions/0210).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -56,13 +57,24 @@ def quotas_of(tenants: TenantSet, capacity: Capacity | None = None) -> Quotas:
     )
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One dimension that a charge touches; `limits` is false for a count or a class that nobody states."""
+class Line(NamedTuple):
+    """One dimension that a charge touches: which of its amounts goes into which tree.
+
+    `limits` is false for a count or a class that nobody on the path states.
+    """
 
     dimension: Dimension
     tree: Tree
-    amount: int
+    amount: int  # index into the charge's amounts
     limits: bool
+
+
+class Route(NamedTuple):
+    """What all charges of a tenant for the same resources touch, found once."""
+
+    leaf: int
+    lines: tuple[Line, ...]
+    unstated: tuple[tuple[Dimension, int], ...]  # asked for, but stated by nobody between tenant and root
 
 
 class Forest:
@@ -72,7 +84,7 @@ class Forest:
         LedgerError: a parent that does not exist, parents in a circle, or two nodes of one name.
     """
 
-    __slots__ = ("members", "names", "nodes", "number_of", "paths", "stated", "trees")
+    __slots__ = ("_routes", "members", "names", "nodes", "number_of", "paths", "stated", "trees")
 
     def __init__(self, quotas: Quotas) -> None:
         self.nodes: list[QuotaNode | None] = [None, *_parents_first(quotas.nodes)]
@@ -84,6 +96,7 @@ class Forest:
             if node is not None:
                 self.members[self.number_of[node.parent]].append(number)
         self.stated = self._stated()
+        self._routes: dict[tuple[str, str, str, tuple[str, ...]], Route] = {}
         self.trees = self._trees({(pool, resource): amount for pool, resource, amount in quotas.offered})
 
     def leaf(self, tenant: str) -> int:
@@ -92,26 +105,29 @@ class Forest:
         node = self.nodes[number]
         return number if node and node.tenant else ROOT
 
-    def lines(self, charge: Charge) -> Iterator[Line]:
-        """Every dimension of `charge` that anybody states."""
-        leaf = self.leaf(charge.tenant)
-        for resource, amount in charge.amounts:
-            plain = Dimension(charge.pool, resource)
-            tree = self.trees.get(plain)
-            if tree is not None:
-                yield Line(plain, tree, amount, resource not in COUNTS or plain in self.stated[leaf])
-            if charge.runtime_class:
-                classed = Dimension(charge.pool, resource, charge.runtime_class)
-                tree = self.trees.get(classed)
-                if tree is not None:
-                    yield Line(classed, tree, amount, classed in self.stated[leaf])
+    def route(self, charge: Charge) -> Route:
+        """Where `charge` goes."""
+        resources = tuple([resource for resource, _ in charge.amounts])
+        key = (charge.tenant, charge.pool, charge.runtime_class, resources)
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = self._find_route(*key)
+        return route
 
-    def unstated(self, charge: Charge) -> list[tuple[Dimension, int]]:
-        """What the pod asks for although nobody between its tenant and the root states it."""
-        known = self.stated[self.leaf(charge.tenant)]
-        asked = [(Dimension(charge.pool, resource), amount) for resource, amount in charge.amounts]
-        return [(plain, amount) for plain, amount in asked
-                if plain not in known and plain.resource not in COUNTS]  # fmt: skip
+    def _find_route(self, tenant: str, pool: str, runtime_class: str, resources: tuple[str, ...]) -> Route:
+        leaf = self.leaf(tenant)
+        known = self.stated[leaf]
+        plain = [(Dimension(pool, resource), index) for index, resource in enumerate(resources)]
+        classed = [
+            (one._replace(runtime_class=runtime_class), index) for one, index in plain if runtime_class
+        ]
+        asked = [(one, index) for one, index in plain if one.resource not in COUNTS]
+        lines = [
+            Line(one, self.trees[one], index, one in known or (one, index) in asked)
+            for one, index in (*plain, *classed)
+            if one in self.trees
+        ]
+        return Route(leaf, tuple(lines), tuple(pair for pair in asked if pair[0] not in known))
 
     def _paths(self) -> list[tuple[int, ...]]:
         paths: list[tuple[int, ...]] = []

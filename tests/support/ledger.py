@@ -155,3 +155,14 @@ class PlainTree:
         self.used[name] -= amount
         if stored > 0:
             self.remove(self.nodes[name].parent, min(amount, stored))
+
+
+class KeptReserves(PlainTree):
+    """The same, but a free reserve stays admissible where others are over-admitted (docs/decisions/0210)."""
+
+    def available(self, name: str) -> float:
+        free = self.local_available(name) if name else 0
+        most = super().available(name)
+        if not name:
+            return most
+        return free + max(0, most - free) if free else most
