@@ -86,12 +86,14 @@ class Tree:
         room, decider = self.subtree[ROOT] - self.usage[ROOT] if self.bounded else CEILING, ROOT
         for step in self.paths[node]:
             used, local, borrow = self.usage[step], self.local[step], self.borrow[step]
+            free = local - used if used < local else 0
+            if free and room < 0:
+                room = 0  # what others were admitted too much does not touch a reserve
             if borrow is not None:
                 limit = self.subtree[step] - max(local, used) + borrow
                 if limit < room:
                     room, decider = limit, step
-            if used < local:
-                room = local - used + max(0, room)
+            room += free
         return Room(max(-CEILING, min(room, CEILING)), decider)
 
     def shift(self, node: int, amount: int) -> None:

@@ -137,12 +137,15 @@ class PlainTree:
     def available(self, name: str) -> float:
         if not name:
             return float("inf") if self.offered is None else self.subtree[""] - self.used[""]
-        above = self.available(self.nodes[name].parent)
+        above = self.above(name)
         most: Limit = self.stated(name).max
         if most is not UNLIMITED:
             stored = self.subtree[name] - self.local[name] - max(0, self.used[name] - self.local[name])
             above = min(above, stored + most - self.whole[name])
         return self.local_available(name) + above
+
+    def above(self, name: str) -> float:
+        return self.available(self.nodes[name].parent)
 
     def add(self, name: str, amount: int) -> None:
         before = self.local_available(name) if name else 0
@@ -160,9 +163,6 @@ class PlainTree:
 class KeptReserves(PlainTree):
     """The same, but a free reserve stays admissible where others are over-admitted (docs/decisions/0210)."""
 
-    def available(self, name: str) -> float:
-        free = self.local_available(name) if name else 0
-        most = super().available(name)
-        if not name:
-            return most
-        return free + max(0, most - free) if free else most
+    def above(self, name: str) -> float:
+        room = super().above(name)
+        return max(0, room) if self.local_available(name) else room

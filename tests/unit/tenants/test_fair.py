@@ -106,6 +106,21 @@ def test_reports_show_what_is_borrowed_and_from_whom() -> None:
     assert (found["a"].available, found["c"].available) == (2, 6)
 
 
+def test_what_a_group_lends_is_lent_by_its_members_after_its_own_extra() -> None:
+    ledger = make_ledger(
+        make_group("lab", cpu(10)),
+        make_tenant("a", parent="lab", quota=cpu(4, lend=3)),
+        make_tenant("b", parent="lab", quota=cpu(4)),
+        make_tenant("c", quota=cpu(1)),
+        offered={"cpu": 11},
+    )
+    fill(ledger, "c", 8)
+    figures = {one.name: (one.borrowed, one.lent) for one in standings(ledger)}
+    assert figures == {"lab": (0, 7), "a": (0, 2), "b": (0, 3), "c": (7, 0)}
+    fill(ledger, "c", 10)
+    assert {one.name: one.lent for one in standings(ledger)} == {"lab": 9, "a": 3, "b": 4, "c": 0}
+
+
 def test_pods_whose_tenant_is_gone_are_lent_to_as_well() -> None:
     ledger = make_ledger(make_tenant("a", quota=cpu(6)), make_tenant("b", quota=cpu(4)), offered={"cpu": 10})
     ledger.record(make_charge("left behind", "gone", cpu=5))

@@ -178,7 +178,9 @@ def test_a_pod_costs_its_requests_its_overhead_one_pod_and_its_sandbox() -> None
 def test_counts_limit_where_they_are_stated_and_only_there() -> None:
     sandboxes = Dimension("default", SANDBOXES)
     ledger = make_ledger(
-        make_tenant("boxed", quota={**cpu(9), sandboxes: Allowance(max=1)}), make_tenant("free", quota=cpu(9))
+        make_tenant("boxed", quota={**cpu(9), sandboxes: Allowance(max=1)}),
+        make_tenant("free", quota=cpu(9)),
+        offered={"cpu": 18, "sandboxes": 2},
     )
     one, two = (make_charge(uid, "boxed", cpu=1, pods=1, sandboxes=1) for uid in ("one", "two"))
     assert isinstance(ledger.admit(one), Admitted)

@@ -6,7 +6,7 @@ import pytest
 
 from tenants.ledger.answer import Admitted, Reason, Refused
 from tenants.ledger.book import Ledger
-from tenants.ledger.charge import Charge
+from tenants.ledger.charge import Charge, Phase
 from tenants.ledger.forest import quotas_of
 from tenants.ledger.reclaim import Eviction, claim, victims
 from tenants.model import Allowance, Quota, Tenant
@@ -203,6 +203,26 @@ def test_a_group_under_its_guarantee_reclaims_through_a_member_that_borrows_from
     fill(ledger, "a", 2)
     fill(ledger, "b", 8)
     assert evicted(victims(ledger, make_charge("ask"))) == ["b-7"]
+
+
+def test_what_belongs_to_the_group_comes_from_outside_and_not_from_a_sibling() -> None:
+    ledger = make_ledger(
+        make_group("lab", cpu(8)),
+        make_tenant("a", parent="lab", quota=cpu(1)),
+        make_tenant("sibling", parent="lab", quota=cpu(0)),
+        make_tenant("b", quota=cpu(2)),
+        offered={"cpu": 10},
+    )
+    fill(ledger, "a", 1)
+    fill(ledger, "sibling", 5)
+    fill(ledger, "b", 4)
+    assert evicted(victims(ledger, make_charge("ask"))) == ["b-3"]
+
+
+def test_a_claim_is_nobodys_victim() -> None:
+    ledger = full(count=9)
+    ledger.record(make_charge("claim", "b", born=99), Phase.CLAIMED)
+    assert evicted(victims(ledger, make_charge("ask"))) == ["b-8"]
 
 
 def test_members_do_not_take_from_each_other_what_belongs_to_their_group() -> None:
