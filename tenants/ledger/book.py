@@ -178,7 +178,10 @@ class Ledger:
             self._journal.append((uid, before))
         if before is not None:
             self._shift(before.charge, -1)
-            self.uids_of[before.charge.tenant].discard(uid)
+            siblings = self.uids_of[before.charge.tenant]
+            siblings.discard(uid)
+            if not siblings:
+                del self.uids_of[before.charge.tenant]
             self._claims.discard(uid)
         if entry is not None:
             self.entries[uid] = entry

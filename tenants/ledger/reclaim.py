@@ -16,7 +16,8 @@ twice. A group that is under its guarantee reclaims through its members, from ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -53,17 +54,23 @@ def victims(ledger: Ledger, charge: Charge) -> Eviction | Refused:
         if barred is not None:
             return barred
         for largest_first in (False, True):
-            chosen = _Search(ledger, charge, held, largest_first=largest_first).run()
+            chosen = _Search(ledger, charge, refusal, held, largest_first=largest_first).run()
             if chosen:
                 return Eviction(tuple(chosen))
         return Refused(charge.uid, charge.tenant, Reason.NOT_ENOUGH_VICTIMS, refusal.shortages)
 
 
 def claim(ledger: Ledger, charge: Charge, eviction: Eviction) -> None:
-    """Act on an answer: the victims are leaving, and what they free is kept for `charge` until it is admitted."""
+    """Act on an answer: the victims are leaving, and what they free is kept for `charge` until it is admitted.
+
+    A pod that wants to grow keeps what it holds and claims nothing: others may be faster. A claim that nobody wants
+    any more is released like a pod.
+    """
     for victim in eviction.victims:
         ledger.terminate(victim.uid)
-    ledger.record(charge, Phase.CLAIMED)
+    known = ledger.entries.get(charge.uid)
+    if known is None or known.phase is Phase.CLAIMED:
+        ledger.record(charge, Phase.CLAIMED)
 
 
 def _barred(ledger: Ledger, charge: Charge, refusal: Refused) -> Refused | None:
@@ -79,10 +86,9 @@ def _barred(ledger: Ledger, charge: Charge, refusal: Refused) -> Refused | None:
 
 
 class _Rank(NamedTuple):
-    """The order of victims: most over fair share first, then lowest priority, then newest."""
+    """The order of victims among tenants that are equally far over their fair share."""
 
-    size: int
-    share: int
+    size: int  # how much of what is lacking it gives, negative; 0 unless the largest go first
     priority: int
     born: int
     uid: str
@@ -110,13 +116,15 @@ class _Lack:
 class _Search:
     """One greedy search, on a ledger that is given back as it was found."""
 
-    def __init__(self, ledger: Ledger, charge: Charge, held: Charge | None, *, largest_first: bool) -> None:
+    def __init__(self, ledger: Ledger, charge: Charge, refusal: Refused, held: Charge | None, *,
+                 largest_first: bool) -> None:  # fmt: skip
         self.ledger, self.charge, self.held = ledger, charge, held
         self.largest_first = largest_first
         self.path = self._path(charge.tenant)
         fenced = [number for number in self.path if (node := ledger.forest.nodes[number]) and node.fence]
         self.fence = fenced[-1] if fenced else ROOT
-        self.costs: dict[str, Mapping[Dimension, int]] = {}
+        self.lacking = {shortage.dimension: shortage.asked for shortage in refusal.shortages}
+        self.queues: dict[str, list[tuple[_Rank, Mapping[Dimension, int]]]] = {}
 
     def run(self) -> list[Charge]:
         """The victims, or none when they would not suffice."""
@@ -124,10 +132,10 @@ class _Search:
             chosen: list[Charge] = []
             while refusal := self.ledger.refusal(self.charge, self.held):
                 lacks = [_Lack(self.ledger, self.charge, shortage) for shortage in refusal.shortages]
-                victim = min(self._candidates(lacks), default=None)
+                victim = self._next(lacks)
                 if victim is None:
                     return []
-                chosen.append(self.ledger.entries[victim.uid].charge)
+                chosen.append(victim)
                 self.ledger.release(victim.uid)
             return self._spare(chosen)
 
@@ -141,24 +149,44 @@ class _Search:
                 self.ledger.release(victim.uid)
         return chosen
 
-    def _candidates(self, lacks: list[_Lack]) -> Iterator[_Rank]:
-        for tenant, uids in self.ledger.uids_of.items():
-            margins = self._margins(tenant, lacks)
-            if all(margin <= 0 for margin in margins.values()):
-                continue
-            share = dominant_share(self.ledger, tenant)
-            for uid in uids:
-                entry = self.ledger.entries[uid]
-                cost = self._cost(entry.charge)
-                taken = [
-                    (cost[dimension], margin) for dimension, margin in margins.items() if dimension in cost
-                ]
-                helps = bool(taken) and all(amount <= margin for amount, margin in taken)
-                if helps and entry.phase is Phase.HELD and self._lawful(entry.charge):
-                    yield self._rank(entry.charge, share, lacks)
+    def _next(self, lacks: list[_Lack]) -> Charge | None:
+        """The next victim, of those most over their fair share; with largest first, of everybody."""
+        payers = [
+            (0 if self.largest_first else dominant_share(self.ledger, tenant), tenant, margins)
+            for tenant in self.ledger.uids_of
+            if (margins := self._margins(tenant, lacks))
+        ]
+        payers.sort(key=lambda payer: -payer[0])
+        for _, equals in itertools.groupby(payers, key=lambda payer: payer[0]):
+            found = [self._first(tenant, margins) for _, tenant, margins in equals]
+            fitting = [rank for rank in found if rank is not None]
+            if fitting:
+                return self.ledger.entries[min(fitting).uid].charge
+        return None
+
+    def _first(self, tenant: str, margins: Mapping[Dimension, int]) -> _Rank | None:
+        """The first pod of a tenant that helps and is covered by what the tenant has too much."""
+        for rank, cost in self._queue(tenant):
+            taken = [(cost[dimension], margin) for dimension, margin in margins.items() if dimension in cost]
+            if (
+                taken
+                and all(amount <= margin for amount, margin in taken)
+                and rank.uid in self.ledger.entries
+            ):
+                return rank
+        return None
+
+    def _queue(self, tenant: str) -> list[tuple[_Rank, Mapping[Dimension, int]]]:
+        """The lawful victims of a tenant in their order, found once."""
+        if tenant not in self.queues:
+            held = [entry.charge for entry in self.ledger.held_by(tenant) if entry.phase is Phase.HELD]
+            costs = [(charge, self.ledger.amounts(charge)) for charge in held if self._lawful(charge)]
+            ranked = [(self._rank(charge, cost), cost) for charge, cost in costs]
+            self.queues[tenant] = sorted(ranked, key=lambda one: one[0])
+        return self.queues[tenant]
 
     def _margins(self, tenant: str, lacks: list[_Lack]) -> dict[Dimension, int]:
-        """What the tenant may lose per dimension that its pods could give; empty when it may not be asked."""
+        """What the tenant may lose per dimension in which it is over; empty when nothing may be taken."""
         path = self._path(tenant)
         if tenant == self.charge.tenant or self.fence not in path:
             return {}
@@ -167,22 +195,18 @@ class _Search:
         relevant = [lack for lack in lacks if lack.decider in shared]
         if any(own not in lack.within for lack in relevant):
             return {}
-        return {lack.dimension: lack.margin(branch) for lack in relevant}
+        margins = {lack.dimension: lack.margin(branch) for lack in relevant}
+        return margins if any(margin > 0 for margin in margins.values()) else {}
 
     def _lawful(self, victim: Charge) -> bool:
         related = victim.application != "" and victim.application == self.charge.application
         return victim.priority <= self.charge.priority and not related
 
-    def _rank(self, victim: Charge, share: int, lacks: list[_Lack]) -> _Rank:
-        cost = self._cost(victim)
-        helped = sum(min(cost.get(lack.dimension, 0), lack.asked) * 1000 // lack.asked for lack in lacks)
-        size = helped if self.largest_first else 0
-        return _Rank(-size, -share, victim.priority, -victim.born, victim.uid)
-
-    def _cost(self, charge: Charge) -> Mapping[Dimension, int]:
-        if charge.uid not in self.costs:
-            self.costs[charge.uid] = self.ledger.amounts(charge)
-        return self.costs[charge.uid]
+    def _rank(self, victim: Charge, cost: Mapping[Dimension, int]) -> _Rank:
+        size = 0
+        if self.largest_first:
+            size = sum(min(cost.get(d, 0), asked) * 1000 // asked for d, asked in self.lacking.items())
+        return _Rank(-size, victim.priority, -victim.born, victim.uid)
 
     def _path(self, tenant: str) -> tuple[int, ...]:
         return (ROOT, *self.ledger.forest.paths[self.ledger.forest.leaf(tenant)])

@@ -382,3 +382,8 @@ def test_a_name_that_is_nobodys_is_an_error_where_a_number_is_asked() -> None:
     with pytest.raises(LedgerError, match="no tenant or group 'ghost'"):
         ledger.usage("ghost")
     assert ledger.available("a", MEMORY) == 0, "nobody states it"
+
+
+def test_one_name_for_a_tenant_and_a_group_is_refused() -> None:
+    with pytest.raises(LedgerError, match="a name given twice"):
+        make_ledger(make_group("a"), CAPPED)

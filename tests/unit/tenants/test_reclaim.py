@@ -290,5 +290,11 @@ def test_a_resize_reclaims_as_well() -> None:
     ledger = full(count=8)
     grown: Charge = make_charge("pod", cpu=4)
     assert isinstance(ledger.admit(make_charge("pod", cpu=2)), Admitted)
-    assert evicted(victims(ledger, grown)) == ["b-7", "b-6"]
-    assert ledger.usage("a") == {CPU: 2}
+    answer = victims(ledger, grown)
+    assert evicted(answer) == ["b-7", "b-6"]
+    assert isinstance(answer, Eviction)
+    claim(ledger, grown, answer)
+    assert ledger.usage("a") == {CPU: 2}, "until the room is there it holds what it held"
+    for victim in answer.victims:
+        ledger.release(victim.uid)
+    assert ledger.admit(grown) == Admitted("pod")
