@@ -3,7 +3,7 @@
 The laws (YuniKorn's, docs/design/preemption.md), held by the property tests one by one:
 
 1. An answer is a suggestion: nothing changes until the caller acts, and asking again sees what left meanwhile.
-2. Nobody falls below a guarantee, in any dimension that is being reclaimed.
+2. Nobody is left below a guarantee in a dimension that is being reclaimed, unless it could take it back at once.
 3. Pods of one application never evict one another.
 4. Only who is under its guarantee may ask, in every dimension that it lacks.
 5. A victim's tenant is over its guarantee, and so is every group above it up to the one it shares with who asks.
@@ -17,6 +17,7 @@ twice. A group that is under its guarantee reclaims through its members, from ou
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -143,11 +144,29 @@ class _Search:
         """Without those that turn out not to be needed; the most important are spared first."""
         for victim in sorted(chosen, key=lambda one: (-one.priority, one.born, one.uid)):
             self.ledger.record(victim)
-            if self.ledger.refusal(self.charge, self.held) is None:
-                chosen.remove(victim)
+            others = [one for one in chosen if one is not victim]
+            if self.ledger.refusal(self.charge, self.held) is None and self._lawful_loss(others):
+                chosen = others
             else:
                 self.ledger.release(victim.uid)
         return chosen
+
+    def _lawful_loss(self, gone: list[Charge]) -> bool:
+        """Whether all who lost something that was lacking keep their guarantee, or could have it again at once."""
+        lost: Counter[tuple[int, Dimension]] = Counter()
+        for victim in gone:
+            path, cost = self._path(victim.tenant), self.ledger.amounts(victim)
+            for dimension in self.lacking.keys() & cost.keys():
+                for node in path[self._fork(path) :]:
+                    lost[node, dimension] += cost[dimension]
+        with self.ledger.what_if():
+            self.ledger.record(self.charge)
+            trees = self.ledger.forest.trees
+            return all(
+                min(amount, -trees[dimension].borrowed(node))
+                <= max(0, trees[dimension].available(node).amount)
+                for (node, dimension), amount in lost.items()
+            )
 
     def _next(self, lacks: list[_Lack]) -> Charge | None:
         """The next victim, of those most over their fair share; with largest first, of everybody."""
@@ -190,13 +209,17 @@ class _Search:
         path = self._path(tenant)
         if tenant == self.charge.tenant or self.fence not in path:
             return {}
-        fork = next(index for index, node in enumerate(self.path) if node not in path)
+        fork = self._fork(path)
         shared, own, branch = self.path[:fork], self.path[fork], path[fork:]
         relevant = [lack for lack in lacks if lack.decider in shared]
         if any(own not in lack.within for lack in relevant):
             return {}
         margins = {lack.dimension: lack.margin(branch) for lack in relevant}
         return margins if any(margin > 0 for margin in margins.values()) else {}
+
+    def _fork(self, path: tuple[int, ...]) -> int:
+        """Where the way to a victim parts from the way to who asks."""
+        return next(index for index, node in enumerate(self.path) if node not in path)
 
     def _lawful(self, victim: Charge) -> bool:
         related = victim.application != "" and victim.application == self.charge.application

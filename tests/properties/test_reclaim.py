@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from random import Random
 
@@ -9,7 +10,7 @@ from tenants.ledger.answer import Admitted, Refused
 from tenants.ledger.book import Ledger
 from tenants.ledger.charge import Charge
 from tenants.ledger.reclaim import Eviction, claim, victims
-from tenants.model import Allowance, Group, Quota, Tenant
+from tenants.model import Allowance, Dimension, Group, Quota, Tenant
 from tenants.quantity import UNLIMITED
 from tests.support.ledger import CPU, MEMORY, make_charge, make_ledger
 
@@ -85,17 +86,26 @@ def broken_guarantees(ledger: Ledger, ask: Charge, answer: Eviction) -> list[str
         for victim in answer.victims:
             ledger.release(victim.uid)
         for name in losers:
-            quota = dict(ledger.forest.nodes[ledger.forest.number_of[name]].quota)  # type: ignore[union-attr]
-            kept = [d for d in lacking if before[name][d] > ledger.usage(name)[d] >= quota[d].guaranteed]
-            if not kept:
-                found.append(f"laws 2 and 5: {name} lost {before[name]} -> {ledger.usage(name)} of {quota}")
+            quota, now = guarantees(ledger, name), ledger.usage(name)
+            if not any(before[name][d] > now[d] >= quota[d] for d in lacking):
+                found.append(f"laws 2 and 5: {name} lost {before[name]} -> {now} of {quota}")
         ledger.record(ask)
+        for name, dimension in itertools.product(losers, lacking):
+            left = ledger.usage(name)[dimension]
+            lost, under = before[name][dimension] - left, guarantees(ledger, name)[dimension] - left
+            if min(lost, under) > max(0, ledger.available(name, dimension)):
+                found.append(f"law 2: {name} is {under} of {dimension} under, and cannot have it back")
         for dimension in lacking:
             tree = ledger.forest.trees[dimension]
             ours = tree.paths[ledger.forest.leaf(ask.tenant)]
             if answer.victims and all(tree.borrowed(node) > 0 for node in ours):
                 found.append(f"law 4: {ask.tenant} borrows {dimension} and still evicts")
     return found
+
+
+def guarantees(ledger: Ledger, tenant: str) -> dict[Dimension, int]:
+    number = ledger.forest.number_of[tenant]
+    return {dimension: tree.guaranteed[number] for dimension, tree in ledger.forest.trees.items()}
 
 
 def surplus(ledger: Ledger, ask: Charge, answer: Eviction) -> list[str]:

@@ -9,6 +9,7 @@ from tenants.ledger.answer import Admitted, Reason, Refused
 from tenants.ledger.book import Ledger
 from tenants.ledger.charge import SANDBOXES, Charge, Phase, cost
 from tenants.ledger.forest import quotas_of
+from tenants.ledger.standing import standings
 from tenants.model import Allowance, Dimension, Group, Pool, Tenant, TenantSet
 from tenants.quantity import CEILING, UNLIMITED
 from tests.support.ledger import CPU, MEMORY, fill, make_charge, make_group, make_ledger, make_set
@@ -156,6 +157,20 @@ def test_a_guarantee_of_a_group_is_an_extra_for_its_members() -> None:
     assert ledger.usage("lab") == {CPU: 6}
     assert not admitted(ledger, "b", 5)
     assert admitted(ledger, "b", 4)
+
+
+def test_a_group_that_states_nothing_has_what_its_members_are_guaranteed() -> None:
+    ledger = make_ledger(
+        make_group("lab"), make_tenant("a", parent="lab", quota=cpu(6)), make_tenant("b", quota=cpu(4)),
+        offered={"cpu": 10},
+    )  # fmt: skip
+    fill(ledger, "b", 9)
+    assert {one.name: (one.guaranteed, one.lent) for one in standings(ledger)} == {
+        "a": (6, 5), "b": (4, 0),
+    }  # fmt: skip
+    assert (ledger.usage("lab"), ledger.available("lab", CPU)) == ({CPU: 0}, 0), "it states nothing itself"
+    tree = ledger.forest.trees[CPU]
+    assert tree.guaranteed[ledger.forest.number_of["lab"]] == 6
 
 
 def test_use_of_one_runtime_class_is_counted_beside_the_plain_use() -> None:

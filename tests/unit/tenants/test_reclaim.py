@@ -286,6 +286,22 @@ def test_a_guarantee_in_one_resource_only_is_enough_where_only_that_one_is_short
     assert why_not(victims(ledger, make_charge("ask", cpu=1, memory=11))) is Reason.EXCEEDS_MAX_QUOTA
 
 
+def test_each_resource_comes_from_where_it_is_short() -> None:
+    """CPU ends at the max of the group, memory at the pool; the sibling may lose CPU once memory is not short."""
+    ledger = make_ledger(
+        make_group("lab", {CPU: Allowance(guaranteed=4, max=4), MEMORY: Allowance(guaranteed=6)}),
+        make_tenant("a", parent="lab", quota=both(2, 2)),
+        make_tenant("sibling", parent="lab", quota=both(0, 4)),
+        make_tenant("b", quota=both(0, 0)),
+        offered={"cpu": 10, "memory": 14},
+    )
+    for number in range(4):
+        ledger.record(make_charge(f"sibling-{number}", "sibling", cpu=1, memory=1, born=number))
+    for number in range(10):
+        ledger.record(make_charge(f"b-{number}", "b", memory=1, born=number))
+    assert evicted(victims(ledger, make_charge("ask", cpu=1, memory=1))) == ["b-9", "sibling-3"]
+
+
 def test_a_resize_reclaims_as_well() -> None:
     ledger = full(count=8)
     grown: Charge = make_charge("pod", cpu=4)
