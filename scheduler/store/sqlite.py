@@ -69,7 +69,11 @@ class SqliteStore:
             self._db = sqlite3.connect(
                 path, timeout=patience_ms / 1000, isolation_level=None, check_same_thread=False
             )
-            self._prepare(durable=durable)
+            try:
+                self._prepare(durable=durable)
+            except BaseException:
+                self._db.close()
+                raise
 
     def _prepare(self, *, durable: bool) -> None:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

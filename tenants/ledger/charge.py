@@ -16,7 +16,7 @@ import msgspec
 
 from tenants.errors import LedgerError
 from tenants.model import DEFAULT_POOL, RuntimeClass
-from tenants.quantity import plus
+from tenants.quantity import CEILING, plus
 
 PODS: Final = "pods"
 SANDBOXES: Final = "sandboxes"
@@ -35,7 +35,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     unit; of two equal victims the newer one goes.
 
     Raises:
-        LedgerError: an amount that is not positive, or a resource named twice.
+        LedgerError: an amount that is not positive or no 64-bit integer, or a resource named twice.
     """
 
     uid: str
@@ -50,7 +50,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse what would be a way round the quota: a negative amount, or one resource in two parts."""
         names = [resource for resource, _ in self.amounts]
-        if any(amount <= 0 for _, amount in self.amounts) or names != sorted(set(names)):
+        if any(not 0 < amount <= CEILING for _, amount in self.amounts) or names != sorted(set(names)):
             raise LedgerError(
                 f"charge of pod {self.uid}: amounts are positive, one per resource, sorted by name"
             )
@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True):
 def cost(requests: Mapping[str, int], runtime_class: RuntimeClass | None = None) -> Amounts:
     """`requests` (resource -> units) plus overhead, one pod, and one sandbox if the class makes one."""
     total: defaultdict[str, int] = defaultdict(int)
-    total.update(requests)
+    total.update({resource: plus(amount, 0) for resource, amount in requests.items()})
     total[PODS] = 1
     if runtime_class is not None:
         total["cpu"] = plus(total["cpu"], runtime_class.overhead_cpu_milli)

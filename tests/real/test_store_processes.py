@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -143,7 +143,8 @@ def test_a_kill_in_the_middle_loses_nothing_and_leaves_no_half(tmp_path: Path) -
             assert over_admitted(ledger) == []
             assert kept <= set(ledger.entries) <= kept | possible
         opened.close()
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     sys.stdout.write(
         f"10 rounds of SIGKILL to 2 processes, {told} lines written before, 0 lost, 0 half, "
         f"0 over-admissions in {looks} looks\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,7 +115,8 @@ def test_released_pods_are_forgotten_and_who_lagged_reads_anew(
     for number in range(60):
         store.admit(make_charge(f"p{number}"))
         store.release(f"p{number}")
-    rows = sqlite3.connect(path).execute("SELECT count(*) FROM entry").fetchone()[0]
+    with closing(sqlite3.connect(path)) as raw:
+        rows = raw.execute("SELECT count(*) FROM entry").fetchone()[0]
     assert rows <= 21, "the kept pod and what was released lately"
     assert other.read(lambda ledger: sorted(ledger.entries)) == ["kept"]
     other.read(Ledger.verify)
@@ -200,3 +203,12 @@ def test_threads_share_one_store(store: SqliteStore) -> None:
     assert len(answers) == 80
     assert sum(isinstance(answer, Admitted) for answer in answers) == 10
     assert store.read(lambda ledger: ledger.usage("a")) == {CPU: 10}
+
+
+def test_many_may_be_the_first_to_open_it(path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(SqliteStore, [path] * 8))
+    stores[0].configure(TWO)
+    assert all(store.read(lambda ledger: ledger.quotas) == TWO for store in stores)
+    for store in stores:
+        store.close()
