@@ -22,21 +22,21 @@ from tenants.model import Allowance, Dimension, Tenant, TenantSet
 from tests.support.admissions import TENANTS
 from tests.support.ledger import CPU, MEMORY, make_group, make_set
 
-WORKERS, THREADS, REQUESTS = 4, 16, 60
+WORKERS, THREADS, REQUESTS = 4, 16, 200
 PODS = Dimension("default", "pods")
 
 
 def crowded() -> TenantSet:
     """Two groups that lend little, and a pool that is far too small for all who ask."""
-    share = {d: Allowance(guaranteed=40, max=150, lend=20) for d in (CPU, MEMORY)}
+    share = {d: Allowance(guaranteed=400, max=1_500, lend=200) for d in (CPU, MEMORY)}
     tenants = [
         Tenant(name=f"t{n}", parent=f"g{n % 2}", quota={**share, PODS: Allowance()}) for n in range(TENANTS)
     ]
     groups = [
-        make_group(name, {d: Allowance(guaranteed=200, max=350) for d in (CPU, MEMORY)})
+        make_group(name, {d: Allowance(guaranteed=2_000, max=3_500) for d in (CPU, MEMORY)})
         for name in ("g0", "g1")
     ]
-    return make_set(*groups, *tenants, offered={"cpu": 500, "memory": 500, "pods": 10_000})
+    return make_set(*groups, *tenants, offered={"cpu": 5_000, "memory": 5_000, "pods": 100_000})
 
 
 def over_admitted(ledger: Ledger) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tenants.errors import LedgerError
+from tenants.files.load import load
 from tenants.ledger.answer import Admitted, Reason, Refused
 from tenants.ledger.book import Ledger
 from tenants.ledger.charge import SANDBOXES, Charge, Phase, cost
@@ -412,3 +415,16 @@ def test_a_name_that_is_nobodys_is_an_error_where_a_number_is_asked() -> None:
 def test_one_name_for_a_tenant_and_a_group_is_refused() -> None:
     with pytest.raises(LedgerError, match="a name given twice"):
         make_ledger(make_group("a"), CAPPED)
+
+
+def test_the_sample_tenants_may_run_what_their_files_promise() -> None:
+    tenants = load(Path(__file__).parents[3] / "deploy" / "tenants")
+    assert isinstance(tenants, TenantSet)
+    ledger = Ledger.from_tenants(tenants)
+    box = tenants.runtime_classes["bulkhead"]
+    requests = {"cpu": 2_000, "memory": 4_096, "nvidia.com/gpu": 1_000}
+    sandboxed = Charge(uid="1", tenant="agents", amounts=cost(requests, box), runtime_class=box.name)
+    plain = Charge(uid="2", tenant="platform", amounts=cost(requests))
+    assert [ledger.admit(one) for one in (sandboxed, plain)] == [Admitted("1"), Admitted("2")]
+    assert ledger.usage("agents")[CPU] == 2_000 + box.overhead_cpu_milli
+    assert ledger.usage("agents")[Dimension("default", SANDBOXES)] == 1
