@@ -1,0 +1,1 @@
+"""Keeps the ledger on disk and shares it: check and reserve are one transaction. Read `protocol` first."""

@@ -1,0 +1,69 @@
+"""What the scheduler asks of whatever keeps the ledger, embedded or shared over a network.
+
+Every method is one atomic step that all threads, processes and replicas see alike: of two that admit at once, one is
+checked against what the other took. A step that was answered survives the death of whoever asked; one that raised or
+was cut off happened wholly or not at all, and may be repeated, because everything is keyed by pod UID.
+`tenants.ledger` decides in all of them: a store adds nothing but atomicity and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from scheduler.errors import SchedulerError
+from tenants.ledger.answer import Admitted, Refused
+from tenants.ledger.book import Ledger
+from tenants.ledger.charge import Charge
+from tenants.ledger.forest import Quotas
+from tenants.ledger.reclaim import Eviction
+
+Answer = TypeVar("Answer")
+
+
+class StoreUnavailable(SchedulerError):
+    """The store cannot be opened, read or written now; nothing of the step happened."""
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(f"ledger store {place}: {why}")
+        self.place, self.why = place, why
+
+
+class Store(Protocol):
+    """A ledger that several parties share. Every method raises StoreUnavailable where the store cannot be reached."""
+
+    def configure(self, quotas: Quotas) -> None:
+        """Make `quotas` the tree that every party decides by from now on."""
+        ...
+
+    def admit(self, charge: Charge) -> Admitted | Refused:
+        """Check and reserve; see `Ledger.admit`."""
+        ...
+
+    def admit_all(self, charges: Iterable[Charge]) -> list[Admitted | Refused]:
+        """The same one after the other in a single step: many pods for the price of one."""
+        ...
+
+    def record(self, charges: Iterable[Charge]) -> None:
+        """Write down pods that were found running, whatever the quota."""
+        ...
+
+    def terminate(self, uid: str) -> bool:
+        """The pod is going; it holds its quota until `release`. False for an unknown pod."""
+        ...
+
+    def release(self, uid: str) -> bool:
+        """The pod is gone. False for an unknown pod."""
+        ...
+
+    def reclaim(self, charge: Charge) -> Eviction | Refused:
+        """Choose victims, mark them as leaving, and keep what they free for `charge`: no victim is chosen twice."""
+        ...
+
+    def read(self, question: Callable[[Ledger], Answer]) -> Answer:
+        """Ask the ledger as of now. `question` must not change it, nor keep it (`Ledger.copy` may be the question)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...
