@@ -28,6 +28,7 @@ BASE = {
     "pods": Kind.POD_SLOTS,
 }
 BOUNDLESS = 1 << 60
+REPELS = np.uint32(BIT[Kind.UNSCHEDULABLE] | BIT[Kind.TAINT])
 GPU_MILLI = 1000
 Occupancy = tuple[frozenset[Presence], int | None]
 
@@ -160,7 +161,7 @@ class Cluster:
         return ask.masks
 
     def excess(self, ask: Ask, spread: Spread, node: int) -> int:
-        """How far one more pod here would exceed the skew; the domains are those that the standing facts admit."""
+        """How far one more pod here would exceed the skew of its domain."""
         counts = self.spread.get((spread.group, spread.topology_key), Counter[str]())
         name = self.nodes[node].labels.get(spread.topology_key, "")
         domains = self.domains(ask, spread.topology_key)
@@ -170,8 +171,8 @@ class Cluster:
         return counts[name] + 1 - least - spread.max_skew
 
     def domains(self, ask: Ask, topology_key: str) -> set[str]:
-        """The values of a topology label on nodes whose standing facts admit the ask."""
-        admitted = {int(kind) for kind in np.nonzero(ask.standing == 0)[0]}
+        """The values of a topology label on nodes that the ask selects; taints do not take a node out."""
+        admitted = {int(kind) for kind in np.nonzero(ask.standing & ~REPELS == 0)[0]}
         names = {self.kinds[kind].labels.get(topology_key, "") for kind in admitted}
         return names - {""}
 

@@ -117,6 +117,17 @@ class Shape(msgspec.Struct):
     spread: list[Spread] = []
 
 
+class Standing(msgspec.Struct, tag_field="event", tag="standing"):
+    """A pod that stands there from the start by another's decision; it takes room and is not judged."""
+
+    pod: str
+    shape: msgspec.Raw
+    node: str
+    devices: tuple[int, ...] = ()
+    sandboxed: bool | None = None
+    overhead: dict[str, int] = {}
+
+
 class Placed(msgspec.Struct, tag_field="event", tag="placed"):
     """A pod stands on `node`. The shape stays raw: few are distinct, each is decoded once."""
 
@@ -151,4 +162,4 @@ class Refused(msgspec.Struct, tag_field="event", tag="refused"):
     overhead: dict[str, int] = {}
 
 
-Line = Run | Node | Tenant | RuntimeClass | Placed | Refused
+Line = Run | Node | Tenant | RuntimeClass | Standing | Placed | Refused

@@ -10,7 +10,7 @@ import msgspec
 
 from benchmarks.checker.cluster import Ask, Cluster
 from benchmarks.checker.findings import Kind, Violation
-from benchmarks.checker.lines import SCHEMA, Line, Node, Placed, Refused, Run, RuntimeClass, Tenant
+from benchmarks.checker.lines import SCHEMA, Line, Node, Placed, Refused, Run, RuntimeClass, Standing, Tenant
 from benchmarks.checker.placements import check_placed
 from benchmarks.checker.refusals import check_refused
 
@@ -60,8 +60,10 @@ class Verifier:
         match line:
             case Run():
                 self._start(line)
+            case Standing():
+                self._standing(self._built(line), line)
             case Placed() | Refused():
-                self._decision(line)
+                self._decision(self._built(line), line)
             case Node() | Tenant() | RuntimeClass():
                 self._fact(line)
         self.report.lines += 1
@@ -90,11 +92,26 @@ class Verifier:
             raise Unreadable(f"{type(line).__name__.lower()} {line.name!r} is stated twice")
         known[line.name] = line  # type: ignore[assignment]  # the match above chose the dictionary of its kind
 
-    def _decision(self, line: Placed | Refused) -> None:
+    def _built(self, line: Standing | Placed | Refused) -> Cluster:
+        """The cluster of the run; its facts are complete at the first pod."""
         if not self._in_run:
-            raise Unreadable("a decision must follow a run line")
+            raise Unreadable("a pod must follow a run line")
         if self._cluster is None:
             self._cluster = Cluster(list(self._nodes.values()), self._tenants, self._classes)
+        if isinstance(line, Standing) and self._next:
+            raise Unreadable("a standing pod must come before any decision")
+        return self._cluster
+
+    def _standing(self, cluster: Cluster, line: Standing) -> None:
+        node = cluster.number_of.get(line.node)
+        if node is None or not all(0 <= device < cluster.nodes[node].gpus for device in line.devices):
+            raise Unreadable(
+                f"pod {line.pod} stands on {line.node!r} with devices {list(line.devices)}: no such"
+            )
+        self._decided.add(line.pod)
+        cluster.take(self._ask(cluster, line), node, line.devices)
+
+    def _decision(self, cluster: Cluster, line: Placed | Refused) -> None:
         if line.seq != self._next:
             self._note(Kind.SEQUENCE, f"pod {line.pod} has seq {line.seq}, due is {self._next}")
         self._next = line.seq + 1
@@ -102,10 +119,10 @@ class Verifier:
             self._note(Kind.DECIDED_TWICE, f"pod {line.pod} was decided before")
         self._decided.add(line.pod)
         if isinstance(line, Placed):
-            self._placed(self._cluster, line)
+            self._placed(cluster, line)
         else:
             self.report.refused += 1
-            self._notes(check_refused(self._cluster, self._ask(self._cluster, line), line))
+            self._notes(check_refused(cluster, self._ask(cluster, line), line))
 
     def _placed(self, cluster: Cluster, line: Placed) -> None:
         self.report.placed += 1
@@ -120,7 +137,7 @@ class Verifier:
         there = cluster.nodes[node].gpus
         cluster.take(ask, node, [device for device in set(line.devices) if 0 <= device < there])
 
-    def _ask(self, cluster: Cluster, line: Placed | Refused) -> Ask:
+    def _ask(self, cluster: Cluster, line: Standing | Placed | Refused) -> Ask:
         return cluster.ask(line.shape, sandboxed=bool(line.sandboxed))
 
     def _notes(self, found: Iterable[tuple[Kind, str]]) -> None:

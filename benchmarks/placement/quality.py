@@ -10,13 +10,13 @@ from pathlib import Path
 from benchmarks.checker.verify import verify
 from benchmarks.placement.published import ALLOCATION_PCT
 from benchmarks.placement.results import OverOracle, PolicyQuality, TraceQuality, spread
-from benchmarks.placement.traces import Trace, arriving
+from benchmarks.placement.traces import Trace
 from scheduler.placement.tenancy import SingleTenant
 from scheduler.replay.command import ORACLE, policy_for, prepare
 from scheduler.replay.events import EventFile
 from scheduler.replay.run import RunResult, replay
 from scheduler.traces.inputs import Inputs
-from scheduler.traces.workload import MEASURED
+from scheduler.traces.workload import MEASURED, arrivals
 from tenants.model import TenantSet
 
 LOAD = 1.3
@@ -60,7 +60,7 @@ def run_checked(trace: Trace, policy: str, seed: int) -> Checked:
         path = Path(directory) / "events.jsonl"
         with EventFile(path) as events:
             events.begin(policy, seed, LOAD, trace.cluster.nodes, inputs.tenancy, inputs.tenants)
-            result = replay(one, arriving(trace, LOAD, seed), seed, events.decision)
+            result = replay(one, arrivals(trace.cluster, LOAD, seed), seed, events.decision)
         if result.interrupted:
             raise KeyboardInterrupt
         return result, verify(path).violations

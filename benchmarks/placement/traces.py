@@ -9,10 +9,9 @@ import msgspec
 
 from benchmarks.instances.mixes import MIXES
 from benchmarks.instances.write import NODES_FILE, write_instance
-from scheduler.model import Pod
 from scheduler.traces.assign import Assignment
 from scheduler.traces.files import read_cluster
-from scheduler.traces.workload import Cluster, arrivals, capacity_of, request_of, scarce_resource
+from scheduler.traces.workload import Cluster, scarce_resource
 from tenants.model import TenantSet
 
 PREFIX = "openb_pod_list_"
@@ -62,26 +61,3 @@ def drawn_traces(directory: Path, names: Sequence[str]) -> list[Trace]:
         cluster = read_cluster(*paths, Assignment(), TenantSet())
         found.append(Trace(name, synthetic=True, cluster=cluster))
     return found
-
-
-def arriving(trace: Trace, load: float, seed: int) -> list[Pod]:
-    """The pods of one run: inflated to the load, or where the list holds more than that, a random part of it.
-
-    The published figures for the lists with many multi-GPU pods are those of such parts.
-    """
-    pods = arrivals(trace.cluster, load, seed)
-    resource = trace.resource
-    limit = load * capacity_of(trace.cluster.nodes)[resource]
-    total = sum(request_of(pod.shape)[resource] for pod in trace.cluster.pods)
-    return within(pods, resource, limit) if total > limit else pods
-
-
-def within(pods: Sequence[Pod], resource: str, limit: float) -> list[Pod]:
-    """The pods at the front whose demand stays within a limit."""
-    kept, demand = [], 0
-    for pod in pods:
-        demand += request_of(pod.shape)[resource]
-        if demand > limit:
-            break
-        kept.append(pod)
-    return kept

@@ -20,13 +20,14 @@ from scheduler.capacity.sizing import smallest
 from scheduler.capacity.usage import Usage, combined, usage_of
 from scheduler.errors import BadInput, Problem
 from scheduler.model import Node, Placed, Pod
-from scheduler.placement.score.registry import make_policy
+from scheduler.outputs import refuse_unwritable, write_whole
+from scheduler.placement.score.registry import POLICIES, make_policy
 from scheduler.placement.state import ClusterState
 from scheduler.placement.tenancy import SingleTenant
 from scheduler.replay.run import Replay
 from scheduler.replay.warm_up import warm_up
 from scheduler.traces.inputs import Inputs, read_inputs
-from scheduler.traces.workload import arrivals, scarce_resource
+from scheduler.traces.workload import scarce_resource, shuffled
 from tenants.isolation import needs_sandbox
 
 NODES_FILE = "openb_node_list_gpu_node.csv"
@@ -48,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--assign", default="deploy/tenants/assign.rules", help="which pod is whose: rules or a file"
     )
-    parser.add_argument("--policy", default="bulkhead", help="how places are ranked")
+    parser.add_argument("--policy", default="bulkhead", choices=[*POLICIES], help="how places are ranked")
     parser.add_argument("--seed", type=int, default=42, help="order of arrival")
     parser.add_argument("--report", type=Path, help="write the comparison as one HTML page")
     parser.add_argument("--json", action="store_true", help="print the result for machines")
@@ -57,11 +58,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print, write the report; 0 done, 2 bad input."""
+    if arguments.report:
+        refuse_unwritable("--report", arguments.report, make_directory=True)
     nodes, pods = find_trace(arguments)
     inputs = read_inputs(nodes, pods, arguments.tenants, arguments.assign)
     comparison = compare(inputs, arguments.policy, arguments.seed)
     if arguments.report:
-        write_report(arguments.report, page(comparison))
+        write_whole(arguments.report, page(comparison))
     if arguments.json:
         sys.stdout.write(msgspec.json.encode(comparison).decode() + "\n")
         return 0
@@ -90,11 +93,13 @@ def find_trace(arguments: argparse.Namespace) -> tuple[Path, Path]:
 
 def compare(inputs: Inputs, policy: str, seed: int) -> Comparison:
     """Size the smallest cluster of every scheme."""
-    warm_up()
-    pods = arrivals(inputs.cluster, 0.0, seed)
+    pods = shuffled(inputs.cluster, seed)
     whole = schemes(inputs.tenants, pods)
     measured = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
+        warming = progress.add_task("compiling the placement kernel", total=None)
+        warm_up()
+        progress.remove_task(warming)
         task = progress.add_task("sizing clusters", total=sum(len(scheme.parts) for scheme in whole))
         for scheme in whole:
             parts = []
@@ -130,14 +135,6 @@ def tenancies(inputs: Inputs, pods: list[Pod]) -> list[Tenancies]:
         for name, tenant in inputs.tenants.tenants.items()
         if counts[name]
     ]
-
-
-def write_report(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def as_table(comparison: Comparison) -> Table:

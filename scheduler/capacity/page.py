@@ -31,8 +31,7 @@ SEGMENTS = (
 def page(comparison: Comparison) -> str:
     """The whole page as text."""
     bars = "".join(
-        f"<h2>{TITLES[name]} of the nodes in use</h2>{resource_bars(comparison, name)}"
-        for name in resources(comparison)
+        f"<h2>{TITLES[name]}</h2>{resource_bars(comparison, name)}" for name in resources(comparison)
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bulkhead capacity report</title>'
@@ -40,7 +39,7 @@ def page(comparison: Comparison) -> str:
         f'<h1>Bulkhead capacity report</h1><p class="verdict">{escape(comparison.verdict)}</p>'
         f"<h2>Nodes needed</h2>{node_bars(comparison)}{scheme_table(comparison)}{bars}{key()}"
         f"<h2>Tenants</h2>{tenant_table(comparison)}"
-        '<p class="note">Nodes needed: nodes in use in the smallest cluster of the same mix of node kinds on which '
+        '<p class="note">Nodes needed: the smallest cluster of the same mix of node kinds on which '
         f"the policy {escape(comparison.policy)} places every pod. Stranded: free capacity weighted by the chance "
         "that a random pod of this workload cannot use it.</p></body></html>\n"
     )

@@ -1,7 +1,7 @@
 """What a filled cluster uses, what lies idle, and how much of the idle is stranded. Pure.
 
 Stranded (after Weng et al., ATC 2023, for every resource): free capacity times the chance that a random pod of the
-workload cannot be placed on that node, summed over the nodes in use. For GPUs the free fractions that are too small
+workload cannot be placed on that node, summed over all nodes. For GPUs the free fractions that are too small
 for the pod count as well, which is FGD's fragmentation.
 """
 
@@ -24,7 +24,7 @@ Float64 = NDArray[np.float64]
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Totals over the nodes in use, per resource: what they have, what pods asked, overhead paid, what is stranded."""
+    """Totals over all nodes, per resource: what they have, what pods asked, overhead paid, what is stranded."""
 
     nodes: int
     capacity: dict[str, int]
@@ -43,15 +43,15 @@ class Usage(msgspec.Struct, frozen=True):
 
 def usage_of(state: ClusterState, pods: Sequence[Pod]) -> Usage:
     """Measure a state whose pods are those of `pods` (the workload that the stranded share is judged by)."""
-    used = sorted({standing.node for standing in state.pods.values()})
-    nodes = [node for number in used if (node := state.nodes[number])]
+    present = sorted(state.number_of.values())
+    nodes = [node for node in state.nodes if node]
     asked: Counter[str] = Counter()
     overhead: Counter[str] = Counter()
     for standing in state.pods.values():
         demand = state.demands[standing.demand]
         asked.update(request_of(demand.shape))
         overhead.update(dict(demand.admission.overhead))
-    return Usage(len(used), capacity_of(nodes), dict(asked), dict(overhead), stranded(state, used, pods))
+    return Usage(len(nodes), capacity_of(nodes), dict(asked), dict(overhead), stranded(state, present, pods))
 
 
 def combined(parts: Sequence[Usage]) -> Usage:
@@ -65,11 +65,11 @@ def combined(parts: Sequence[Usage]) -> Usage:
     return Usage(sum(part.nodes for part in parts), *(dict(total) for total in totals))
 
 
-def stranded(state: ClusterState, used: Sequence[int], pods: Sequence[Pod]) -> dict[str, int]:
-    """Expected free capacity of the used nodes that a random pod of the workload cannot use."""
+def stranded(state: ClusterState, present: Sequence[int], pods: Sequence[Pod]) -> dict[str, int]:
+    """Expected free capacity of the nodes that a random pod of the workload cannot use."""
     popularity = Counter(pod.shape for pod in pods)
     lost = dict.fromkeys((CPU, MEMORY, GPU), 0.0)
-    table, classes = state.classes.table, Counter(int(state.classes.of_node[node]) for node in used)
+    table, classes = state.classes.table, Counter(int(state.classes.of_node[node]) for node in present)
     demands = [(state.demand(shape), count / len(pods)) for shape, count in popularity.items()]
     for number, nodes in classes.items():
         free, gpu = table.free[number], table.gpu[number]

@@ -34,6 +34,11 @@ def profile_reason(profile: Profile, shape: Shape, sandboxed: bool) -> Reason:
         return Reason.UNSCHEDULABLE
     if any(not tolerated(taint, shape.tolerations) for taint in profile.taints):
         return Reason.TAINT
+    return selection_reason(profile, shape, sandboxed)
+
+
+def selection_reason(profile: Profile, shape: Shape, sandboxed: bool) -> Reason:
+    """The same for the facts by which the pod chooses its nodes, not those by which a node keeps pods away."""
     if not affinity_matches(dict(profile.labels), shape):
         return Reason.NODE_AFFINITY
     if shape.gpu and shape.gpu.models and profile.gpu_model not in shape.gpu.models:

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from scheduler.model import PODS, Amounts, Reason, Shape
 from scheduler.placement.arrivals import arrival_of
-from scheduler.placement.constraints import Profile, profile_reason
+from scheduler.placement.constraints import Profile, profile_reason, selection_reason
 from scheduler.placement.tenancy import Admission, Occupancy, Tenancy
 
 Int64 = NDArray[np.int64]
 Int8 = NDArray[np.int8]
+
+
+UNKNOWN = ""
+"""The column of every resource that no node has; its capacity is 0 everywhere."""
 
 
 class Question(NamedTuple):
@@ -42,7 +46,7 @@ class Question(NamedTuple):
 class Demand:
     """One shape, admitted; `number` is its dense id within the state."""
 
-    __slots__ = ("admission", "arrival", "count", "milli", "number", "question", "shape", "unknown_resource")
+    __slots__ = ("admission", "arrival", "count", "milli", "number", "question", "shape")
 
     def __init__(self, number: int, shape: Shape, admission: Admission, columns: dict[str, int]) -> None:
         self.number = number
@@ -51,7 +55,7 @@ class Demand:
         self.admission = admission
         self.count = shape.gpu.count if shape.gpu else 0
         self.milli = shape.gpu.milli if shape.gpu else 0
-        request, self.unknown_resource = request_vector(shape.requests, admission.overhead, columns)
+        request = request_vector(shape.requests, admission.overhead, columns)
         none, gpu = np.zeros(0, np.int8), np.array((self.count, self.milli), np.int64)
         self.question = Question(request, gpu, none, none, none)
 
@@ -80,11 +84,17 @@ class Demand:
             self.question = self.question._replace(occupancy_reasons=reasons, claims=claims)
         return self.question
 
+    @property
+    def sandboxed(self) -> bool:
+        """Whether the pod gets a kernel of its own."""
+        return self.admission.presence is not None and self.admission.presence.sandboxed
+
+    def selects(self, profile: Profile) -> bool:
+        """Whether the shape chooses such nodes, whatever keeps it away from them."""
+        return selection_reason(profile, self.shape, self.sandboxed) == Reason.FITS
+
     def _profile_reason(self, profile: Profile) -> Reason:
-        if self.unknown_resource:
-            return Reason.EXTENDED
-        presence = self.admission.presence
-        return profile_reason(profile, self.shape, sandboxed=bool(presence and presence.sandboxed))
+        return profile_reason(profile, self.shape, self.sandboxed)
 
     def _occupancy_reason(self, occupancy: Occupancy, tenancy: Tenancy) -> Reason:
         presence = self.admission.presence
@@ -100,14 +110,10 @@ def extended(reasons: Int8, new: Sequence[int]) -> Int8:
     return np.concatenate([reasons, np.array(new, np.int8)])
 
 
-def request_vector(requests: Amounts, overhead: Amounts, columns: dict[str, int]) -> tuple[Int64, str]:
-    """Sum requests, runtime overhead and the pod slot per column; also name a resource that no node has."""
+def request_vector(requests: Amounts, overhead: Amounts, columns: dict[str, int]) -> Int64:
+    """Sum requests, runtime overhead and the pod slot per column; what no node has counts in the last one."""
     vector = np.zeros(len(columns), np.int64)
     vector[columns[PODS]] = 1
-    unknown = ""
     for name, value in requests + overhead:
-        if name in columns:
-            vector[columns[name]] += value
-        else:
-            unknown = name
-    return vector, unknown
+        vector[columns.get(name, columns[UNKNOWN])] += value
+    return vector

@@ -37,13 +37,14 @@ def refuse(pod: Pod, ranking: Ranking, state: ClusterState) -> Refused:
 def _nearest(ranking: Ranking, reason: Reason, state: ClusterState) -> Nearest:
     """The numbers of a capacity reason, from memory while they hold; a rule has no amounts."""
     known, table = ranking.nearest, state.classes.table
-    if known is not None and still_nearest(known, reason, state):
+    everywhere = not ranking.tally.nodes[Reason.FITS]  # else a node with more may come to be short
+    if known is not None and everywhere and still_nearest(known, reason, state):
         return known
     found = Nearest(reason, 0, 0, state.releases, None, None)
     if reason >= Reason.CPU:
         number, asked, most = scan(ranking.demand.question, table, state.classes.high, int(reason))
         found = Nearest(reason, number, int(table.birth[number]), state.releases, int(asked), int(most))
-    ranking.nearest = found
+    ranking.nearest = found if everywhere else None
     return found
 
 

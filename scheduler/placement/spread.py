@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model import Reason, Spread
+from scheduler.model import Spread
 from scheduler.placement.constraints import Profile
 from scheduler.placement.demand import Demand
 from scheduler.placement.state import ClusterState
@@ -19,17 +19,17 @@ def allowed_profiles(state: ClusterState, demand: Demand) -> Int8:
     """1 for each profile whose domain may take one more pod of every group of the shape, else 0.
 
     As in kube-scheduler: count in the domain + 1 - smallest count over the eligible domains <= maxSkew; nodes
-    without the topology label never qualify; domains are those of nodes that the shape's affinity and taints admit.
+    without the topology label never qualify; domains are those of nodes that the shape selects, tainted or not
+    (nodeAffinityPolicy Honor and nodeTaintsPolicy Ignore, the defaults of KEP-3094).
     """
     allowed = np.ones(len(state.profiles), np.int8)
-    reasons = demand.learn(state.profiles, state.occupancies, state.tenancy).profile_reasons
     table = state.classes.table
     living = np.unique(table.profile[table.nodes > 0])
     for spread in demand.shape.spread:
         eligible = {
             domain(state.profiles[number], spread)
             for number in living
-            if reasons[number] == Reason.FITS and domain(state.profiles[number], spread)
+            if demand.selects(state.profiles[number]) and domain(state.profiles[number], spread)
         }
         counts: Mapping[str, int] = state.spread.get((spread.group, spread.topology_key), {})
         smallest = min((counts.get(name, 0) for name in eligible), default=0)

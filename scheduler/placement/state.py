@@ -19,7 +19,7 @@ from scheduler.model import BASE_RESOURCES, GPU_MILLI, Node, Placed, Shape
 from scheduler.placement.arrivals import LAST_MODEL
 from scheduler.placement.classes import GONE, STANDING, NodeClasses
 from scheduler.placement.constraints import Profile
-from scheduler.placement.demand import Demand
+from scheduler.placement.demand import UNKNOWN, Demand
 from scheduler.placement.tenancy import Occupancy, Presence, SingleTenant, Tenancy
 
 Int64 = NDArray[np.int64]
@@ -134,6 +134,12 @@ class ClusterState:
         standing = Standing(node, demand.number, placed.devices)
         self.pods[placed.pod] = standing
         self._shift(standing, demand, +1)
+
+    def fullest_devices(self, node: str, demand: Demand) -> tuple[int, ...]:
+        """The devices of a node with most free, as many as a pod holds that stands there by another's decision."""
+        number = self.number_of[node]
+        by_free = self.gpu_free[number, : self.profiles[self.profile_of[number]].gpus].argsort(kind="stable")
+        return tuple(sorted(by_free[len(by_free) - demand.count :].tolist())) if demand.count else ()
 
     def _release(self, uid: str) -> None:
         standing = self.pods.pop(uid, None)
@@ -316,9 +322,9 @@ class ClusterState:
 
 
 def resource_columns(nodes: list[Node]) -> dict[str, int]:
-    """Number the resources: the base ones first, then every extended one that a node has, by name."""
+    """Number the resources: the base ones, every extended one that a node has by name, `UNKNOWN` for all others."""
     extended = {name for node in nodes for name, _ in node.allocatable} - set(BASE_RESOURCES)
-    return {name: column for column, name in enumerate((*BASE_RESOURCES, *sorted(extended)))}
+    return {name: column for column, name in enumerate((*BASE_RESOURCES, *sorted(extended), UNKNOWN))}
 
 
 @compiled

@@ -113,7 +113,7 @@ class TenantRules:
 
     def coresidency(self, occupancy: Occupancy, newcomer: Presence) -> Reason:
         """Ask `tenants.isolation` whether the newcomer may join."""
-        residents = [self._known(resident) for resident in occupancy.residents]
+        residents = [self._known(resident) for resident in sorted(occupancy.residents)]
         refusal = isolation.may_join(self._known(newcomer), residents, occupancy.limit)
         return REASONS[refusal.reason] if refusal else Reason.FITS
 

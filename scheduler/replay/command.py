@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import resource
 import sys
 import time
 from pathlib import Path
@@ -17,9 +16,10 @@ from rich.table import Table
 
 from scheduler.errors import BadInput, Problem
 from scheduler.model import Placed
+from scheduler.outputs import refuse_unwritable
 from scheduler.placement.arrivals import Arrivals
 from scheduler.placement.score.registry import POLICIES, Policy, make_policy
-from scheduler.placement.state import ClusterState, PodPlaced
+from scheduler.placement.state import ClusterState
 from scheduler.replay.events import EventFile
 from scheduler.replay.run import Replay, RunResult, replay
 from scheduler.replay.summary import Summary, summarise
@@ -30,6 +30,7 @@ from scheduler.traces.workload import Cluster, arrivals, arrived_kinds, scarce_r
 
 ORACLE = "fgd-oracle"
 INTERRUPTED = 130
+MOST_SEEDS = 10_000
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,6 +65,8 @@ def parse_seeds(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write 42, 42-51 or 1,5,9")
+        if int(last or first) - int(first) >= MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"{text!r} are more than {MOST_SEEDS} seeds")
         seeds.extend(range(int(first), int(last or first) + 1))
     if not seeds:
         raise argparse.ArgumentTypeError(f"{text!r} is an empty range")
@@ -76,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInput(
             [Problem("--load", 1, f"{arguments.load} is no load", "write 1.3 for 130 % of capacity")]
         )
+    if arguments.events:
+        refuse_unwritable("--events", arguments.events)
     inputs = read_inputs(arguments.nodes, arguments.pods, arguments.tenants, arguments.assign)
     history = read_history(arguments.history) if arguments.history else None
     summary = replay_seeds(inputs, arguments, history)
@@ -101,6 +106,7 @@ def replay_seeds(inputs: Inputs, arguments: argparse.Namespace, history: Arrival
                 events.begin(
                     arguments.policy, seed, arguments.load, cluster.nodes, inputs.tenancy, inputs.tenants
                 )
+                events.standing(one.state)
             watcher = events.decision if events else None
             results.append(replay(one, pods, seed, watcher, functools.partial(progress.advance, task)))
             progress.remove_task(task)
@@ -119,7 +125,8 @@ def prepare(inputs: Inputs, policy: Policy) -> Replay:
     state = ClusterState(list(cluster.nodes), inputs.tenancy, identify_nodes=policy.identify_nodes)
     for pod in cluster.pods:
         if pod.pinned_to in state.number_of:
-            state.apply(PodPlaced(pod.shape, Placed(pod.name, pod.pinned_to)))
+            demand = state.demand(pod.shape)
+            state.place(demand, Placed(pod.name, pod.pinned_to, state.fullest_devices(pod.pinned_to, demand)))
     return Replay(state, policy, scarce_resource(cluster.nodes, cluster.pods), time.perf_counter_ns)
 
 
@@ -131,8 +138,9 @@ def policy_for(name: str, seed: int, cluster: Cluster, history: Arrivals | None 
 
 
 def peak_rss_mib() -> float:
-    """The most memory this process has held (ru_maxrss is in KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory this process has held: VmHWM, because ru_maxrss includes the parent's before exec."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def as_table(summary: Summary) -> Table:

@@ -1,7 +1,8 @@
 """The event file of a replay: one JSON object a line, enough to re-verify every decision without our code.
 
-A run starts with a `run` line, then what the cluster and its rules are (`node`, `tenant`, `runtime_class`), then a
-`placed` or `refused` line per decision. The file appears under its name only when it is complete.
+A run starts with a `run` line, then what the cluster and its rules are (`node`, `tenant`, `runtime_class`), then who
+stands there already (`standing`), then a `placed` or `refused` line per decision. The file appears under its name only
+when every line in it is whole; a run that was interrupted leaves the decisions that were made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 import msgspec
 
 from scheduler.model import Blocker, Decision, Node, Placed, Pod, Shape
+from scheduler.outputs import partial_of
 from scheduler.placement.demand import Demand
+from scheduler.placement.state import ClusterState
 from scheduler.placement.tenancy import Tenancy
 from tenants.model import TenantSet
 
@@ -61,6 +64,17 @@ class RuntimeClassLine(msgspec.Struct, tag_field="event", tag="runtime_class"):
     overhead: dict[str, int]
 
 
+class StandingLine(msgspec.Struct, tag_field="event", tag="standing", omit_defaults=True):
+    """A pod that stands on its node from the start by another's decision: a DaemonSet's, a static one."""
+
+    pod: str
+    shape: Shape
+    node: str
+    devices: tuple[int, ...] = ()
+    sandboxed: bool | None = None
+    overhead: dict[str, int] = {}
+
+
 class PlacedLine(msgspec.Struct, tag_field="event", tag="placed", omit_defaults=True):
     """A pod, what it asked, and where it stands. `sandboxed` is None for a pod of no tenant."""
 
@@ -91,7 +105,7 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = partial_of(path)
         self._file = self._partial.open("wb")
         self._encoder = msgspec.json.Encoder()
         self._sequence = 0
@@ -137,6 +151,15 @@ class EventFile:
             self._write(RuntimeClassLine(found.name, found.handler, overhead))
         for node in nodes:
             self._write(node_line(node, tenancy))
+
+    def standing(self, state: ClusterState) -> None:
+        """Write the pods that stand before the first decision."""
+        for uid, found in state.pods.items():
+            demand, node = state.demands[found.demand], state.nodes[found.node]
+            presence = demand.admission.presence
+            sandboxed = presence.sandboxed if presence else None
+            name, overhead = node.name if node else "", dict(demand.admission.overhead)
+            self._write(StandingLine(uid, demand.shape, name, found.devices, sandboxed, overhead))
 
     def decision(self, pod: Pod, demand: Demand, decision: Decision) -> None:
         """Write one decision."""

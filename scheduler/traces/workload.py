@@ -65,11 +65,11 @@ def scarce_resource(nodes: Sequence[Node], pods: Sequence[TracePod]) -> str:
 def arrivals(cluster: Cluster, load: float | None, seed: int) -> list[Pod]:
     """The pods in the order in which they arrive, pinned ones left out.
 
-    Without a `load` the order of the file. With one, pods drawn uniformly from the trace, with replacement, are
-    added until the demand for the scarce resource reaches `load` x capacity, then all are shuffled. This is the
-    recipe of the published openb figures (Weng et al., ATC 2023), draw for draw.
+    Without a `load` the order of the file. With one, pods drawn uniformly from the trace, with replacement, are added
+    until the demand for the scarce resource reaches `load` x capacity, or taken out until it no longer exceeds it; then
+    all are shuffled. This is the recipe of the published openb figures (Weng et al., ATC 2023), draw for draw.
     """
-    free = [pod for pod in cluster.pods if not pod.pinned_to]
+    free = arriving(cluster)
     if load is None:
         return [Pod(pod.name, pod.shape) for pod in free]
     resource = scarce_resource(cluster.nodes, free)
@@ -80,11 +80,26 @@ def arrivals(cluster: Cluster, load: float | None, seed: int) -> list[Pod]:
     demand = sum(amount[pod.shape] for pod in free)
     can_grow = any(amount.values())
     while demand < target and can_grow:
-        pod = generator.choice(free)
-        drawn.append(pod)
-        demand += amount[pod.shape]
+        drawn.append(generator.choice(free))
+        demand += amount[drawn[-1].shape]
+    while demand > target and len(drawn) <= len(free) and drawn:
+        number = generator.randrange(len(drawn))
+        drawn[number], drawn[-1] = drawn[-1], drawn[number]
+        demand -= amount[drawn.pop().shape]
     generator.shuffle(drawn)
     return uniquely_named(drawn)
+
+
+def shuffled(cluster: Cluster, seed: int) -> list[Pod]:
+    """Every pod of the trace once, in a random order, pinned ones left out."""
+    pods = arriving(cluster)
+    random.Random(seed).shuffle(pods)  # noqa: S311  # a reproducible draw, nothing secret
+    return [Pod(pod.name, pod.shape) for pod in pods]
+
+
+def arriving(cluster: Cluster) -> list[TracePod]:
+    """The pods that need a decision."""
+    return [pod for pod in cluster.pods if not pod.pinned_to]
 
 
 def uniquely_named(drawn: Sequence[TracePod]) -> list[Pod]:

@@ -176,7 +176,6 @@ TRACEBACKS = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="the command does the work and ends in a traceback")
 @pytest.mark.parametrize(("words", "want_said"), TRACEBACKS)
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     trace: Path, words: list[str], want_said: str

@@ -41,7 +41,6 @@ def neighbours(tmp_path: Path) -> list[str | Path]:
     return ["replay", *files, "--tenants", tenants, "--assign", rules]
 
 
-@pytest.mark.xfail(strict=True, reason="which of several reasons is named depends on the order of a set")
 def test_the_same_input_writes_the_same_bytes_in_every_process(
     tmp_path: Path, neighbours: list[str | Path]
 ) -> None:
@@ -77,7 +76,6 @@ def replayed(directory: Path, *pods: dict[str, Any]) -> Path:
     return events
 
 
-@pytest.mark.xfail(strict=True, reason="pinned pods take room and are not in the event file")
 def test_a_refusal_beside_a_daemonset_can_be_re_verified(tmp_path: Path) -> None:
     web = pod({"name": "web", "namespace": "shop"}, {"cpu": "1"})
     events = replayed(tmp_path, daemon("agent", {"cpu": "1500m"}), web)
@@ -85,7 +83,6 @@ def test_a_refusal_beside_a_daemonset_can_be_re_verified(tmp_path: Path) -> None
     assert (report.refused, report.violations) == (1, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="a pinned pod is placed without the devices it holds")
 def test_a_gpu_that_a_daemonset_holds_is_not_given_away(tmp_path: Path) -> None:
     web = pod({"name": "web", "namespace": "shop"}, {"cpu": "1", "nvidia.com/gpu": "1"})
     events = replayed(tmp_path, daemon("sampler", {"cpu": "100m", "nvidia.com/gpu": "1"}), web)

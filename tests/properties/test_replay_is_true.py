@@ -139,7 +139,6 @@ UNTRUE = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="the refusal is right, what it says is not")
 @pytest.mark.parametrize(("nodes", "shapes"), UNTRUE)
 def test_what_a_refusal_says_is_true(nodes: list[Node], shapes: list[Shape]) -> None:
     assert written(nodes, shapes, "best-fit", tenants=False, limit=None).shown == []

@@ -17,11 +17,10 @@ from benchmarks.placement.published import ALLOCATION_PCT, BULKHEAD_AT_LEAST_PCT
 from benchmarks.placement.results import PolicyQuality, ScaleRun, TraceQuality, medians, spread
 from benchmarks.placement.scale import Case, growth
 from benchmarks.placement.tile import STRANGERS, Rules, crowd, tiled_nodes, tiled_pods
-from benchmarks.placement.traces import Trace, arriving, openb_traces, within
+from benchmarks.placement.traces import Trace, openb_traces
 from scheduler.traces.assign import Assignment
 from scheduler.traces.files import read_cluster
 from scheduler.traces.inputs import read_inputs
-from scheduler.traces.workload import request_of
 from tenants.model import TenantSet
 from tests.support.commands import ROOT
 
@@ -91,15 +90,6 @@ def test_a_crowd_takes_the_place_of_every_untrusted_tenant_and_keeps_its_enemies
     assert "agents" not in declared.tenants
     assert declared.tenants["agents-7"].isolation.never_with == {"ledger-db"}
     assert declared.tenants["agents-7"].isolation.blast_radius == 4
-
-
-def test_a_list_that_holds_more_than_the_load_is_cut_to_it(tmp_path: Path) -> None:
-    trace = a_trace(tmp_path, nodes=10, pods=400)
-    pods = arriving(trace, 1.3, 42)
-    capacity = sum(1000 * node.gpus for node in trace.cluster.nodes)
-    demand = sum(request_of(pod.shape)["gpu_milli"] for pod in pods)
-    assert 1.3 * capacity - 8000 <= demand <= 1.3 * capacity
-    assert within(pods, "gpu_milli", 0)[:1] in ([], [pods[0]])
 
 
 def test_traces_are_found_beside_their_nodes_default_first(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from scheduler.model import CPU, MEMORY, Gpu
 from scheduler.traces import kubectl, openb
 from scheduler.traces.assign import Assignment, parse
 from scheduler.traces.files import read_cluster
-from scheduler.traces.workload import Cluster, TracePod, arrivals
+from scheduler.traces.workload import Cluster, TracePod, arrivals, shuffled
 from tenants.model import TenantSet
 from tests.support.cluster import make_node, make_shape
 
@@ -214,6 +214,19 @@ def test_a_load_draws_copies_until_the_demand_is_reached_and_is_reproducible() -
     assert len({pod.uid for pod in drawn}) == 12
     assert drawn == arrivals(cluster, 1.5, seed=7)
     assert drawn != arrivals(cluster, 1.5, seed=8)
+
+
+def test_a_list_that_holds_more_than_the_load_is_cut_to_it() -> None:
+    pods = tuple(TracePod(f"p{n}", make_shape(gpu=Gpu(1, 500)), n) for n in range(40))
+    drawn = arrivals(Cluster((make_node(gpus=4),), pods), 1.3, seed=7)
+    assert len(drawn) == 10
+    assert len({pod.uid for pod in drawn}) == 10
+
+
+def test_shuffling_keeps_every_pod_that_needs_a_decision_once() -> None:
+    pods = tuple(TracePod(f"p{n}", make_shape(), n, "node" if n == 3 else "") for n in range(9))
+    drawn = shuffled(Cluster((make_node(),), pods), seed=1)
+    assert sorted(pod.uid for pod in drawn) == [f"p{n}" for n in range(9) if n != 3]
 
 
 def test_without_a_load_pods_arrive_in_file_order_and_pinned_ones_do_not_arrive() -> None:
