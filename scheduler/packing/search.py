@@ -1,0 +1,100 @@
+"""Packs an instance into as few bins as it can in the time it has: READ THIS FIRST.
+
+1. A greedy packing, and the volume bound. Equal: done.
+2. A bound without room to waste: list the full patterns and partition the items among them (`tight`).
+3. The pattern LP by column generation: a bound that is nearly always the optimum or one less (`lp`, `pricing`).
+4. Dives: round the LP to a packing, pricing anew for the rest after every step (`dive`).
+5. Large-neighbourhood search: repack some of the bins into one fewer by steps 3 and 4 on their items
+   (`neighbourhood`), until the bound is met or the time is over.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from scheduler.packing.bound import volume_bound
+from scheduler.packing.dive import ROUND_OFF, Effort, dive
+from scheduler.packing.greedy import greedy
+from scheduler.packing.instance import Budget, Instance, Packing, Pattern
+from scheduler.packing.lp import PatternLp
+from scheduler.packing.neighbourhood import fewer_bins
+from scheduler.packing.tight import pack_tight
+
+STARTS = 10  # greedy packings: the best is the first packing, all are first patterns
+NOISE = 0.3
+LP_SHARE, DIVE_SHARE, TIGHT_SHARE = 0.4, 0.6, 0.5  # of the time that is left
+FIRST_LIMIT, LAST_LIMIT = 1000, 100_000_000
+
+
+def pack(instance: Instance, budget: Budget, seed: int) -> Packing:
+    """A packing of all items, proven optimal where `optimal` says so; equal seeds differ only by timing."""
+    return _Search(instance, budget, seed).run()
+
+
+class _Search:
+    """The best packing and the best bound so far, while the steps run."""
+
+    def __init__(self, instance: Instance, budget: Budget, seed: int) -> None:
+        self.instance, self.budget, self.seed = instance, budget, seed
+        self.random = np.random.default_rng(seed)
+        self.bound = volume_bound(instance)
+        self.patterns: list[Pattern] = []
+        self.bins: list[Pattern] = [(item,) for item in range(instance.items)]
+
+    def run(self) -> Packing:
+        for step in (self._start, self._tight, self._relax_and_dive, self._improve):
+            if len(self.bins) > self.bound and (step == self._start or not self.budget.over()):
+                step()
+        ordered = sorted(tuple(sorted(pattern)) for pattern in self.bins)
+        return Packing(tuple(ordered), self.bound)
+
+    def _offer(self, bins: list[Pattern] | None) -> bool:
+        better = bins is not None and len(bins) < len(self.bins)
+        if bins is not None and better:
+            self.bins = bins
+        return better
+
+    def _start(self) -> None:
+        taste = np.ones(self.instance.items)
+        for _ in range(STARTS):
+            bins = greedy(self.instance, taste)
+            self.patterns += bins
+            self._offer(bins)
+            if self.budget.over():
+                break
+            taste = 1.0 + NOISE * self.random.random(self.instance.items)
+
+    def _tight(self) -> None:
+        self._offer(pack_tight(self.instance, self.bound, self.budget.share(TIGHT_SHARE), self.seed))
+
+    def _relax_and_dive(self) -> None:
+        lp = PatternLp(self.instance, self.patterns)
+        time, limit = self.budget.share(LP_SHARE), FIRST_LIMIT
+        while True:
+            value, bound = lp.generate(limit, 10_000, time)
+            self.bound = max(self.bound, math.ceil(bound - ROUND_OFF))
+            if time.over() or self.bound >= math.ceil(value - ROUND_OFF) or limit >= LAST_LIMIT:
+                break
+            limit *= 8
+        time, noise = self.budget.share(DIVE_SHARE), 0.0
+        while len(self.bins) > self.bound and not time.over():
+            self._offer(dive(lp, len(self.bins) - 1, time, Effort(), self.random, noise))
+            noise = NOISE
+        self.patterns = lp.patterns
+
+    def _improve(self) -> None:
+        while len(self.bins) > self.bound and not self.budget.over():
+            size = int(self.random.integers(40, 160))
+            self._offer(
+                fewer_bins(
+                    self.instance,
+                    self.bins,
+                    size,
+                    self.patterns,
+                    self.budget,
+                    Effort(pace=0.025),
+                    self.random,
+                )
+            )
