@@ -18,17 +18,23 @@ ROUND_OFF = 1e-6
 
 
 class Effort(msgspec.Struct, frozen=True):
-    """How thorough a dive is: items looked at per pricing search, pricing rounds and share of items per step."""
+    """How thorough a dive is: `limit` of pricing, pricing rounds per step, bins per step as a share of open items."""
 
-    limit: int = 5000
+    limit: int = 100
     rounds: int = 3
     pace: float = 0.05
+
+
+HASTY = Effort(rounds=1, pace=0.1)
 
 
 def dive(
     lp: PatternLp, target: int, budget: Budget, effort: Effort, random: np.random.Generator, noise: float
 ) -> list[Pattern] | None:
-    """A packing of at most `target` bins, or None: out of reach or out of time. `noise` 0 follows the LP exactly."""
+    """A packing of at most `target` bins, or None: out of reach. `noise` 0 follows the LP exactly.
+
+    When the time is up, what is left is rounded without pricing.
+    """
     chosen: list[Pattern] = []
     try:
         while lp.open.any():
@@ -36,6 +42,7 @@ def dive(
             if reached > target:
                 return None
             if budget.over():
+                chosen += _rush(lp)
                 break
             chosen += _take(lp, effort, random, noise)
         bins = disjoint(lp.instance, chosen)
@@ -67,6 +74,16 @@ def _take(lp: PatternLp, effort: Effort, random: np.random.Generator, noise: flo
             continue
         lp.close(members)
         taken.append(members)
+    return taken
+
+
+def _rush(lp: PatternLp) -> list[Pattern]:
+    """What the LP uses most, as far as it does not overlap: time is up."""
+    taken: list[Pattern] = []
+    for _, pattern in sorted(lp.fractions(), reverse=True):
+        if lp.open[list(pattern)].all():
+            lp.open[list(pattern)] = False
+            taken.append(pattern)
     return taken
 
 

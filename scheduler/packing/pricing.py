@@ -68,12 +68,14 @@ def best_pattern(
 ) -> tuple[int, float, bool]:
     """The best pattern worth more than 1 whose first item in `order` is at `start`, written to `found`.
 
-    `room` [depth + 1, dimensions], `place`, `worth` and `space` [depth + 1] are the stack of the search. Returns the
-    length (0: none), the worth, and whether the search ended before `limit` items were looked at.
+    `room` [depth + 1, dimensions], `place`, `worth` and `space` [depth + 1] are the stack of the search. At most
+    `limit` items are looked at per second item, so that a cut search has seen many beginnings and not one to its end.
+    Returns the length (0: none), the worth, and whether nothing was cut.
     """
     room[0] = capacity
     worth[0], space[0] = 0.0, 1.0
     best, length, depth, looked, at, fitting = 1.0 + EPSILON, 0, 0, 0, start, True
+    exhaustive = True
     while True:
         if fitting:
             item = order[at]
@@ -86,11 +88,17 @@ def best_pattern(
             if worth[depth] > best + EPSILON:
                 best, length = worth[depth], depth
                 found[:length] = order[place[:length]]
-        elif looked > limit or depth == 1:
-            return length, best, depth == 1
+        elif depth == 1:
+            return length, best, exhaustive
+        elif looked > limit:
+            exhaustive = False
+            looked, depth = 0, 1
+            at = place[depth]
         else:
             depth -= 1
             at = place[depth]
+            if depth == 1:
+                looked = 0
         begin = at + 1
         at, fitting = next_item(
             sizes, value, weight, order, begin, room, depth, space[depth], best - worth[depth]
@@ -104,7 +112,7 @@ def price(
 ) -> tuple[Int64, Int64, float, bool]:
     """Patterns worth more than 1 at `value`: int64 [patterns, depth], their lengths, the highest worth, exhaustive.
 
-    `limit` bounds the items looked at per first item; when no search met it, the highest worth is the true maximum.
+    `limit` bounds the items looked at per pair of first items; when none met it, the highest worth is the true maximum.
     """
     dimensions = len(capacity)
     order = np.argsort(-(value / weight))

@@ -15,17 +15,17 @@ import math
 import numpy as np
 
 from scheduler.packing.bound import volume_bound
-from scheduler.packing.dive import ROUND_OFF, Effort, dive
+from scheduler.packing.dive import HASTY, ROUND_OFF, Effort, dive
 from scheduler.packing.greedy import greedy
 from scheduler.packing.instance import Budget, Instance, Packing, Pattern
 from scheduler.packing.lp import PatternLp
 from scheduler.packing.neighbourhood import fewer_bins
-from scheduler.packing.tight import pack_tight
+from scheduler.packing.tight import list_full, partition
 
 STARTS = 10  # greedy packings: the best is the first packing, all are first patterns
 NOISE = 0.3
-LP_SHARE, DIVE_SHARE, TIGHT_SHARE = 0.4, 0.6, 0.5  # of the time that is left
-FIRST_LIMIT, LAST_LIMIT = 1000, 100_000_000
+LP_SHARE, DIVE_SHARE, TIGHT_SHARE = 0.35, 0.5, 0.5  # of the time that is left
+FIRST_LIMIT, LAST_LIMIT, GROWTH = 100, 10_000_000, 5  # effort of pricing
 
 
 def pack(instance: Instance, budget: Budget, seed: int) -> Packing:
@@ -67,7 +67,10 @@ class _Search:
             taste = 1.0 + NOISE * self.random.random(self.instance.items)
 
     def _tight(self) -> None:
-        self._offer(pack_tight(self.instance, self.bound, self.budget.share(TIGHT_SHARE), self.seed))
+        full = list_full(self.instance, self.bound)
+        if full:
+            self._offer(partition(self.instance.items, full, self.budget.share(TIGHT_SHARE), self.seed))
+            self.patterns += full
 
     def _relax_and_dive(self) -> None:
         lp = PatternLp(self.instance, self.patterns)
@@ -77,11 +80,11 @@ class _Search:
             self.bound = max(self.bound, math.ceil(bound - ROUND_OFF))
             if time.over() or self.bound >= math.ceil(value - ROUND_OFF) or limit >= LAST_LIMIT:
                 break
-            limit *= 8
-        time, noise = self.budget.share(DIVE_SHARE), 0.0
+            limit *= GROWTH
+        time, effort, noise = self.budget.share(DIVE_SHARE), HASTY, 0.0
         while len(self.bins) > self.bound and not time.over():
-            self._offer(dive(lp, len(self.bins) - 1, time, Effort(), self.random, noise))
-            noise = NOISE
+            self._offer(dive(lp, len(self.bins) - 1, time, effort, self.random, noise))
+            effort, noise = Effort(), NOISE
         self.patterns = lp.patterns
 
     def _improve(self) -> None:
@@ -94,7 +97,7 @@ class _Search:
                     size,
                     self.patterns,
                     self.budget,
-                    Effort(pace=0.025),
+                    Effort(limit=500, pace=0.025),
                     self.random,
                 )
             )

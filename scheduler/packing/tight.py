@@ -85,11 +85,11 @@ def full_patterns(
     return patterns[:count], lengths[:count], False
 
 
-def pack_tight(instance: Instance, bins: int, budget: Budget, seed: int) -> list[Pattern] | None:
-    """A packing into exactly `bins` bins when they leave almost no room to waste; None: not tight, or not found."""
+def list_full(instance: Instance, bins: int) -> list[Pattern]:
+    """All patterns that a packing into `bins` bins can use; empty when it may waste much, or when they are too many."""
     waste = instance.capacity * bins - instance.sizes.sum(axis=0)
     if (waste < 0).any() or (waste * WASTE_SHARE > instance.capacity).any():
-        return None
+        return []
     order = np.lexsort((-surrogate_weights(instance), (instance.sizes >= 0).all(axis=1)))
     ordered = instance.part(order)
     relief = np.zeros((instance.items + 1, len(instance.capacity)), np.int64)
@@ -100,10 +100,9 @@ def pack_tight(instance: Instance, bins: int, budget: Budget, seed: int) -> list
         ordered.sizes, ordered.capacity, waste, relief, least, deepest(instance), LOOK_LIMIT, PATTERN_LIMIT
     )
     if not complete:
-        return None
+        return []
     rows = zip(found.tolist(), lengths.tolist(), strict=True)
-    patterns = [tuple(sorted(order[row[:length]].tolist())) for row, length in rows]
-    return partition(instance.items, patterns, budget, seed)
+    return [tuple(sorted(order[row[:length]].tolist())) for row, length in rows]
 
 
 def partition(items: int, patterns: list[Pattern], budget: Budget, seed: int) -> list[Pattern] | None:

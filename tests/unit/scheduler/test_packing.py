@@ -14,7 +14,7 @@ from scheduler.packing.dive import Effort, disjoint, dive
 from scheduler.packing.lp import PatternLp
 from scheduler.packing.neighbourhood import fewer_bins
 from scheduler.packing.pricing import deepest, price, surrogate_weights
-from scheduler.packing.tight import pack_tight
+from scheduler.packing.tight import list_full, partition
 from tests.support.packing import make_budget, make_instance, make_published
 
 Sizes = Sequence[Sequence[int]]
@@ -82,7 +82,7 @@ def random_triplets(triples: int, seed: int) -> Instance:
 
 def test_items_that_fill_bins_in_threes_are_matched_exactly() -> None:
     instance = random_triplets(40, seed=3)
-    bins = pack_tight(instance, 40, make_budget(20.0), seed=1)
+    bins = partition(instance.items, list_full(instance, 40), make_budget(20.0), seed=1)
     assert bins is not None
     assert sorted(item for members in bins for item in members) == list(range(120))
     assert all((instance.sizes[list(members)].sum(axis=0) == 100).all() for members in bins)
@@ -90,12 +90,12 @@ def test_items_that_fill_bins_in_threes_are_matched_exactly() -> None:
 
 def test_an_exact_matching_that_does_not_exist_is_not_found() -> None:
     instance = make_instance(make_published([[50], [30], [30], [90]], [100]))
-    assert pack_tight(instance, 2, make_budget(), seed=1) is None
+    assert partition(instance.items, list_full(instance, 2), make_budget(), seed=1) is None
 
 
 def test_a_bound_with_room_to_waste_is_left_to_the_other_steps() -> None:
     instance = make_instance(make_published([[50], [40], [60], [44]], [100]))
-    assert pack_tight(instance, 2, make_budget(), seed=1) is None
+    assert list_full(instance, 2) == []
 
 
 def test_pricing_finds_the_best_pattern_and_says_that_it_is_the_best() -> None:
