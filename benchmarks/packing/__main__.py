@@ -24,6 +24,7 @@ from benchmarks.packing.summary import Result, Sums, as_table, summaries
 from benchmarks.packing.vbp import read_archive, read_known, require_known
 from scheduler.errors import BadInput, Problem
 
+LINE_EVERY = 20  # instances, where progress goes to a file
 TABLE_WIDTH = 120  # also where the output is not a terminal
 
 
@@ -104,20 +105,18 @@ def read_tasks(arguments: argparse.Namespace) -> list[Task]:
 
 
 def watched(results: Iterable[Result], total: int) -> Iterator[Result]:
-    """Pass results on and show on standard error how far the run is."""
-    columns = (
-        TextColumn("packing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        shown = progress.add_task("", total=total)
+    """Pass results on and show on standard error how far the run is; a line now and then where that is a file."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        shown = progress.add_task("packing", total=total)
         bins = best = 0
-        for result in results:
+        for done, result in enumerate(results, start=1):
             bins, best = bins + result.bins, best + result.known.best_known
-            progress.update(shown, advance=1, description=f"{bins} bins, best known {best}")
+            state = f"{bins} bins, best known {best}"
+            progress.update(shown, advance=1, description=state)
+            if not console.is_terminal and done % LINE_EVERY == 0:
+                print(f"{done} of {total} packed: {state}", file=sys.stderr, flush=True)
             yield result
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.packing.check import contradictions, violations
 from benchmarks.packing.summary import Result
 from benchmarks.packing.vbp import Known, Published
-from scheduler.packing import Budget, Instance, pack
+from scheduler.packing import Budget, Instance, pack, warm_up
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -34,9 +34,7 @@ def solved(tasks: list[Task], jobs: int) -> Iterator[Result]:
 def prepare() -> None:
     """Make a worker ready: an interruption is the parent's business, and compilation is not the packer's time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    random = np.random.default_rng(0)
-    for sizes in (random.integers(1, 60, (30, 3)), np.full((6, 2), 5)):
-        pack(Instance(sizes, np.full(sizes.shape[1], 100)), Budget(1.0, time.monotonic), 0)
+    warm_up()
 
 
 def solve(task: Task) -> Result:

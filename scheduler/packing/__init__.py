@@ -5,5 +5,6 @@ Called by the packing benchmark, and by plans that ask how few nodes could hold 
 
 from scheduler.packing.instance import Budget, Instance, Packing
 from scheduler.packing.search import pack
+from scheduler.packing.warm_up import warm_up
 
-__all__ = ["Budget", "Instance", "Packing", "pack"]
+__all__ = ["Budget", "Instance", "Packing", "pack", "warm_up"]

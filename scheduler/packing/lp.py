@@ -73,8 +73,8 @@ class PatternLp:
     def generate(self, limit: int, rounds: int, budget: Budget) -> tuple[float, float]:
         """Add patterns until none pays, for `rounds` at most: the LP value reached, and a bound on the true one.
 
-        `limit` bounds the effort of each pricing search; the bound is 0 where no search was exhaustive. Dividing the
-        duals by the highest worth of a pattern makes them feasible: their sum is a lower bound (Farley 1990).
+        `limit` bounds the effort of each pricing search. Dividing the duals by a worth that no pattern exceeds makes
+        them feasible, so that their sum is a lower bound whatever the LP has converged to (Farley 1990).
         """
         value, bound = self._solve(), 0.0
         for _ in range(rounds):
@@ -94,7 +94,7 @@ class PatternLp:
 
     def _price(self, limit: int) -> tuple[int, float]:
         duals = np.maximum([row.dual_value() for row in self._rows], 0.0) * self.open
-        found, lengths, highest, exhaustive = price(
+        found, lengths, highest = price(
             self.instance.sizes,
             self.instance.capacity,
             duals,
@@ -104,7 +104,7 @@ class PatternLp:
         )
         rows = zip(found.tolist(), lengths.tolist(), strict=True)
         added = sum(self.add(tuple(sorted(row[:length]))) for row, length in rows)
-        return added, float(duals.sum()) / highest if exhaustive else 0.0
+        return added, float(duals.sum()) / highest
 
     def fractions(self) -> list[tuple[float, Pattern]]:
         """How much of each pattern the last solution uses, without the unused ones."""

@@ -65,17 +65,17 @@ def best_pattern(
     worth: Float64,
     space: Float64,
     found: Int64,
-) -> tuple[int, float, bool]:
+) -> tuple[int, float]:
     """The best pattern worth more than 1 whose first item in `order` is at `start`, written to `found`.
 
     `room` [depth + 1, dimensions], `place`, `worth` and `space` [depth + 1] are the stack of the search. At most
     `limit` items are looked at per second item, so that a cut search has seen many beginnings and not one to its end.
-    Returns the length (0: none), the worth, and whether nothing was cut.
+    Returns the length (0: none) and a worth that no pattern with this first item exceeds by more than EPSILON.
     """
     room[0] = capacity
     worth[0], space[0] = 0.0, 1.0
     best, length, depth, looked, at, fitting = 1.0 + EPSILON, 0, 0, 0, start, True
-    exhaustive = True
+    ceiling = best
     while True:
         if fitting:
             item = order[at]
@@ -89,9 +89,10 @@ def best_pattern(
                 best, length = worth[depth], depth
                 found[:length] = order[place[:length]]
         elif depth == 1:
-            return length, best, exhaustive
+            return length, max(best, ceiling)
         elif looked > limit:
-            exhaustive = False
+            item = order[place[1]]  # no later item is worth more per weight
+            ceiling = max(ceiling, worth[2] + value[item] / weight[item] * space[2])
             looked, depth = 0, 1
             at = place[depth]
         else:
@@ -109,10 +110,10 @@ def best_pattern(
 @compiled
 def price(
     sizes: Int64, capacity: Int64, value: Float64, weight: Float64, depth: int, limit: int
-) -> tuple[Int64, Int64, float, bool]:
-    """Patterns worth more than 1 at `value`: int64 [patterns, depth], their lengths, the highest worth, exhaustive.
+) -> tuple[Int64, Int64, float]:
+    """Patterns worth more than 1 at `value`: int64 [patterns, depth], their lengths, and a worth that none exceeds.
 
-    `limit` bounds the items looked at per pair of first items; when none met it, the highest worth is the true maximum.
+    `limit` bounds the items looked at per pair of first items; where none met it, that worth is the true maximum.
     """
     dimensions = len(capacity)
     order = np.argsort(-(value / weight))
@@ -124,19 +125,18 @@ def price(
     place = np.empty(depth + 1, np.int64)
     worth = np.empty(depth + 1, np.float64)
     space = np.empty(depth + 1, np.float64)
-    count, highest, exhaustive = 0, 1.0, True
+    count, highest = 0, 1.0
     for start in range(len(order)):
         if value[order[start]] / weight[order[start]] <= 1.0:
             break
-        length, best, complete = best_pattern(
+        length, most = best_pattern(
             sizes, capacity, value, weight, order, start, limit, room, place, worth, space, patterns[count]
         )
-        exhaustive &= complete
+        highest = max(highest, most)
         if length:
             lengths[count] = length
             count += 1
-            highest = max(highest, best)
-    return patterns[:count], lengths[:count], highest, exhaustive
+    return patterns[:count], lengths[:count], highest + 2.0 * EPSILON
 
 
 def surrogate_weights(instance: Instance) -> Float64:

@@ -25,7 +25,10 @@ from scheduler.packing.tight import list_full, partition
 STARTS = 10  # greedy packings: the best is the first packing, all are first patterns
 NOISE = 0.3
 LP_SHARE, DIVE_SHARE, TIGHT_SHARE = 0.35, 0.5, 0.5  # of the time that is left
-FIRST_LIMIT, LAST_LIMIT, GROWTH = 100, 10_000_000, 5  # effort of pricing
+FIRST_LIMIT, GROWTH, MANY_ROUNDS = 100, 5, 10_000  # effort of pricing
+CONVERGED = 1e-3  # bins between value and bound of the LP
+SMALLEST, LARGEST, WIDENING, SHRINKAGE = 40.0, 250.0, 1.05, 0.8  # items of a neighbourhood, after a try
+THOROUGH = Effort(limit=500, pace=0.025)
 
 
 def pack(instance: Instance, budget: Budget, seed: int) -> Packing:
@@ -74,30 +77,28 @@ class _Search:
 
     def _relax_and_dive(self) -> None:
         lp = PatternLp(self.instance, self.patterns)
-        time, limit = self.budget.share(LP_SHARE), FIRST_LIMIT
-        while True:
-            value, bound = lp.generate(limit, 10_000, time)
-            self.bound = max(self.bound, math.ceil(bound - ROUND_OFF))
-            if time.over() or self.bound >= math.ceil(value - ROUND_OFF) or limit >= LAST_LIMIT:
-                break
-            limit *= GROWTH
+        self._relax(lp, self.budget.share(LP_SHARE))
         time, effort, noise = self.budget.share(DIVE_SHARE), HASTY, 0.0
         while len(self.bins) > self.bound and not time.over():
             self._offer(dive(lp, len(self.bins) - 1, time, effort, self.random, noise))
             effort, noise = Effort(), NOISE
         self.patterns = lp.patterns
 
+    def _relax(self, lp: PatternLp, time: Budget) -> None:
+        """Price with more and more effort until the bound meets the value of the LP."""
+        limit = FIRST_LIMIT
+        while not time.over():
+            value, bound = lp.generate(limit, MANY_ROUNDS, time)
+            self.bound = max(self.bound, math.ceil(bound - ROUND_OFF))
+            if self.bound >= math.ceil(value - ROUND_OFF) or bound > value - CONVERGED:
+                break
+            limit *= GROWTH
+
     def _improve(self) -> None:
+        size = SMALLEST
         while len(self.bins) > self.bound and not self.budget.over():
-            size = int(self.random.integers(40, 160))
-            self._offer(
-                fewer_bins(
-                    self.instance,
-                    self.bins,
-                    size,
-                    self.patterns,
-                    self.budget,
-                    Effort(limit=500, pace=0.025),
-                    self.random,
-                )
+            bins = fewer_bins(
+                self.instance, self.bins, round(size), self.patterns, self.budget, THOROUGH, self.random
             )
+            wider = SHRINKAGE if self._offer(bins) else WIDENING
+            size = min(max(size * wider, SMALLEST), LARGEST)
