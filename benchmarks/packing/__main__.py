@@ -69,12 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             print(problem, file=sys.stderr)
         return 2
     started = time.monotonic()
-    results: list[Result] = []
-    try:
-        for result in watched(solved(tasks, arguments.jobs), len(tasks)):
-            results.append(result)  # noqa: PERF402  # an interruption must leave what is finished
-    except KeyboardInterrupt:
-        print(f"interrupted: {len(results)} of {len(tasks)} instances are finished", file=sys.stderr)
+    results = collected(watched(solved(tasks, arguments.jobs), len(tasks)))
     report = Report(
         version=1,
         seed=arguments.seed,
@@ -90,6 +85,17 @@ def main(argv: list[str] | None = None) -> int:
     if not report.finished:
         return 130
     return 1 if any(result.problems for result in results) else 0
+
+
+def collected(results: Iterable[Result]) -> list[Result]:
+    """All results, or those finished before an interruption."""
+    finished: list[Result] = []
+    try:
+        for result in results:
+            finished.append(result)  # noqa: PERF402  # an interruption must leave what is there
+    except KeyboardInterrupt:
+        print(f"interrupted: {len(finished)} instances are finished", file=sys.stderr)
+    return finished
 
 
 def read_tasks(arguments: argparse.Namespace) -> list[Task]:
