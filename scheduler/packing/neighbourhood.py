@@ -62,9 +62,10 @@ def _inherited(
     part: Instance, members: Int64, bins: list[Pattern], known: Iterable[Pattern]
 ) -> Iterable[Pattern]:
     """The freed bins and what known patterns have in common with them, in the numbering of the part."""
+    shrinkable = bool((part.sizes >= 0).all())  # part of a pattern fits as well
     number = {item: at for at, item in enumerate(members.tolist())}
     yield from (tuple(number[item] for item in pattern) for pattern in bins)
     for pattern in known:
         common = tuple(number[item] for item in pattern if item in number)
-        if len(common) > 1 and len(common) >= KEPT_SHARE * len(pattern) and part.fits(common):
+        if len(common) > 1 and len(common) >= KEPT_SHARE * len(pattern) and (shrinkable or part.fits(common)):
             yield common

@@ -24,7 +24,7 @@ from scheduler.packing.tight import list_full, partition
 
 STARTS = 10  # greedy packings: the best is the first packing, all are first patterns
 NOISE = 0.3
-LP_SHARE, DIVE_SHARE, TIGHT_SHARE = 0.35, 0.5, 0.5  # of the time that is left
+LP_SHARE, DIVE_SHARE, TIGHT_SHARE = 0.35, 0.5, 0.75  # of the time that is left
 FIRST_LIMIT, GROWTH, MANY_ROUNDS = 100, 5, 10_000  # effort of pricing
 CONVERGED = 1e-3  # bins between value and bound of the LP
 SMALLEST, LARGEST, WIDENING, SHRINKAGE = 40.0, 250.0, 1.05, 0.8  # items of a neighbourhood, after a try
