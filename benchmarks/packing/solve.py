@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import msgspec
 import numpy as np
@@ -26,9 +27,17 @@ class Task(msgspec.Struct, frozen=True):
 
 
 def solved(tasks: list[Task], jobs: int) -> Iterator[Result]:
-    """Results as they come; workers are gone when the iteration ends, however it ends."""
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks)), prepare) as pool:
-        yield from pool.imap_unordered(solve, tasks)
+    """Results as they come; workers are gone when the iteration ends, however it ends.
+
+    An executor rather than a `multiprocessing.Pool`, which starts a worker that cannot start again and again.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(tasks)), context, prepare) as pool:
+        try:
+            for done in as_completed([pool.submit(solve, task) for task in tasks]):
+                yield done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def prepare() -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler.compiled import compiled
+from scheduler.compiled import compiled_allocating
 from scheduler.packing.instance import Float64, Instance, Int64, Pattern
 
 
-@compiled
+@compiled_allocating
 def fill_bins(sizes: Int64, capacity: Int64, fractions: Float64, taste: Float64) -> Int64:
     """Number of the bin of each item, int64 [items]; `taste` float64 [items] multiplies an item's score."""
     items, dimensions = sizes.shape

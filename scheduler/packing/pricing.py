@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler.compiled import compiled
+from scheduler.compiled import compiled_allocating
 from scheduler.packing.instance import Float64, Instance, Int64
 
 EPSILON = 1e-6
 LEAST_WEIGHT = 1e-4  # keeps value per weight finite
 
 
-@compiled
+@compiled_allocating
 def fits(sizes: Int64, item: int, room: Int64, depth: int) -> bool:
     """Tell whether row `depth` of `room` has what the item asks; rows by number, as slices would cost a count."""
     for k in range(sizes.shape[1]):  # noqa: SIM110  # a generator does not compile
@@ -25,7 +25,7 @@ def fits(sizes: Int64, item: int, room: Int64, depth: int) -> bool:
     return True
 
 
-@compiled
+@compiled_allocating
 def next_item(
     sizes: Int64,
     value: Float64,
@@ -51,7 +51,7 @@ def next_item(
     return at, False
 
 
-@compiled
+@compiled_allocating
 def best_pattern(
     sizes: Int64,
     capacity: Int64,
@@ -107,7 +107,7 @@ def best_pattern(
         looked += at - begin + 1
 
 
-@compiled
+@compiled_allocating
 def price(
     sizes: Int64, capacity: Int64, value: Float64, weight: Float64, depth: int, limit: int
 ) -> tuple[Int64, Int64, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from ortools.sat.python import cp_model
 
-from scheduler.compiled import compiled
+from scheduler.compiled import compiled_allocating
 from scheduler.packing.instance import Budget, Instance, Int64, Pattern
 from scheduler.packing.pricing import deepest, surrogate_weights
 
@@ -18,7 +18,7 @@ LOOK_LIMIT = 400_000_000  # a second or two
 PATTERN_LIMIT = 30_000
 
 
-@compiled
+@compiled_allocating
 def admissible(sizes: Int64, at: int, room: Int64, level: int, relief: Int64) -> bool:
     """Tell whether the item goes into row `level` of `room`, now or after negative sizes yet to come."""
     for k in range(sizes.shape[1]):  # noqa: SIM110  # a generator does not compile
@@ -27,7 +27,7 @@ def admissible(sizes: Int64, at: int, room: Int64, level: int, relief: Int64) ->
     return True
 
 
-@compiled
+@compiled_allocating
 def hopeless(room: Int64, level: int, relief: Int64, least: Int64, at: int) -> bool:
     """Tell whether no item from position `at` on can go into row `level` of `room`."""
     for k in range(room.shape[1]):  # noqa: SIM110  # a generator does not compile
@@ -36,7 +36,7 @@ def hopeless(room: Int64, level: int, relief: Int64, least: Int64, at: int) -> b
     return False
 
 
-@compiled
+@compiled_allocating
 def is_full(room: Int64, level: int, waste: Int64) -> bool:
     """Tell whether row `level` of `room` leaves something between nothing and `waste`."""
     for k in range(len(waste)):  # noqa: SIM110  # a generator does not compile
@@ -45,7 +45,7 @@ def is_full(room: Int64, level: int, waste: Int64) -> bool:
     return True
 
 
-@compiled
+@compiled_allocating
 def full_patterns(
     sizes: Int64, capacity: Int64, waste: Int64, relief: Int64, least: Int64, depth: int, look: int, most: int
 ) -> tuple[Int64, Int64, bool]:
