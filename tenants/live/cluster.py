@@ -1,0 +1,195 @@
+"""An API server as a Target: server-side apply under one field manager, dry runs, deletion, what runs there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+from urllib.parse import quote
+
+from tenants import pods as running
+from tenants.errors import ClusterError
+from tenants.live.connection import Answer, Connection, refused
+from tenants.manifests.objects import MANAGED_BY, OWNER
+from tenants.model import Pool
+from tenants.plan.changes import Conflict
+from tenants.plan.objects import Object, Ref, ref
+from tenants.plan.order import KINDS
+from tenants.pods import GONE, Pod
+
+MANAGER: Final = "bulkhead"
+PAGE: Final = "500"
+READERS: Final = 8
+_MANAGER_NAME: Final = re.compile(r'conflict with "([^"]+)"')
+
+
+class Cluster:
+    """Objects behind one API server. `pools` says which nodes make up which pool, for counting pods."""
+
+    def __init__(self, connection: Connection, pools: Mapping[str, Pool] | None = None) -> None:
+        self._connection = connection
+        self._pools = pools or {}
+        self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    @property
+    def name(self) -> str:
+        """The server's address."""
+        return self._connection.host
+
+    @property
+    def acts(self) -> bool:
+        """At once."""
+        return True
+
+    def owned(self) -> dict[Ref, Object]:
+        """Every object of a kind that we render, with our label."""
+        found: dict[Ref, Object] = {}
+        for kind, version in KINDS.items():
+            for manifest in self.listed(version, kind, {"labelSelector": f"{MANAGED_BY}={OWNER}"}):
+                found[ref(manifest)] = manifest
+        return found
+
+    def current(self, refs: Iterable[Ref]) -> dict[Ref, Object]:
+        """Read one by one, several at a time: they are few when most are ours already."""
+        wanted = list(refs)
+        with ThreadPoolExecutor(READERS) as readers:
+            answers = readers.map(self._read, wanted)
+        return {one: manifest for one, manifest in zip(wanted, answers, strict=True) if manifest is not None}
+
+    def _read(self, one: Ref) -> Object | None:
+        answer = self._connection.ask("GET", self._path(one))
+        if answer.status == 404:
+            return None
+        if not answer.ok:
+            raise refused(answer, f"read {one}")
+        return answer.body
+
+    def listed(self, version: str, kind: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
+        """All objects of a kind in all namespaces, page by page; none where the server has no such kind."""
+        if kind not in self._kinds(version):
+            return
+        plural, _ = self._kinds(version)[kind]
+        path, following = f"{_root(version)}/{plural}", {"limit": PAGE, **(query or {})}
+        while True:
+            page = self._connection.demand("GET", path, following, purpose=f"list {plural}")
+            for item in page.get("items") or ():
+                yield {"apiVersion": version, "kind": kind, **item}
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            following["continue"] = token
+
+    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict:
+        """The server's own dry run."""
+        answer = self._apply(manifest, force=force, dry=True)
+        return answer if isinstance(answer, Conflict) else answer.body
+
+    def write(self, manifest: Object, *, force: bool) -> Conflict | None:
+        """Server-side apply."""
+        answer = self._apply(manifest, force=force, dry=False)
+        return answer if isinstance(answer, Conflict) else None
+
+    def _apply(self, manifest: Object, *, force: bool, dry: bool) -> Answer | Conflict:
+        one = ref(manifest)
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
+        if dry:
+            query["dryRun"] = "All"
+        answer = self._connection.ask("PATCH", self._path(one), query, manifest)
+        if answer.status == 409 and (causes := _conflicts(answer)):
+            managers = {found.group(1) for cause in causes
+                        if (found := _MANAGER_NAME.search(cause.get("message", "")))}  # fmt: skip
+            fields = sorted(str(cause.get("field", "")).removeprefix(".") for cause in causes)
+            return Conflict(one, tuple(sorted(managers)), tuple(fields), answer.message)
+        if not answer.ok:
+            raise refused(answer, f"{'preview' if dry else 'apply'} {one}")
+        return answer
+
+    def remove(self, one: Ref) -> None:
+        """Background deletion; the server's garbage collector takes what hangs on it."""
+        answer = self._connection.ask("DELETE", self._path(one), {"propagationPolicy": "Background"})
+        # 409: a namespace that is going away already
+        if not answer.ok and answer.status not in {404, 409}:
+            raise refused(answer, f"delete {one}")
+
+    def release(self, one: Ref) -> None:
+        """An apply that states nothing gives up every field that we own."""
+        meta = {"name": one.name} | ({"namespace": one.namespace} if one.namespace else {})
+        self._apply(
+            {"apiVersion": one.api_version, "kind": one.kind, "metadata": meta}, force=False, dry=False
+        )
+
+    def occupied(self, namespace: str) -> str:
+        """Pods that are not over, and volumes."""
+        pods = self._in(namespace, "Pod")
+        alive = sum((pod.get("status") or {}).get("phase") not in GONE for pod in pods)
+        volumes = len(self._in(namespace, "PersistentVolumeClaim"))
+        words = [f"{number} {word}{'' if number == 1 else 's'}"
+                 for number, word in ((alive, "pod"), (volumes, "volume claim")) if number]  # fmt: skip
+        return " and ".join(words)
+
+    def _in(self, namespace: str, kind: str) -> list[Any]:
+        plural, _ = self._kinds("v1")[kind]
+        path = f"/api/v1/namespaces/{quote(namespace)}/{plural}"
+        found = self._connection.demand(
+            "GET", path, purpose=f"see which {plural} namespace {namespace} holds"
+        )
+        return list(found.get("items") or ())
+
+    def pods(self) -> list[Pod] | None:
+        """Pods of all namespaces that are not over; None where these credentials may not list them."""
+        try:
+            pools = {node["metadata"]["name"]: running.pool_of(node["metadata"].get("labels") or {}, self._pools)
+                     for node in (self.listed("v1", "Node") if self._pools else ())}  # fmt: skip
+            found = self.listed(
+                "v1", "Pod", {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+            )
+            return [self._pod(pod, pools) for pod in found]
+        except ClusterError as error:
+            if error.status == 403:
+                return None
+            raise
+
+    def _pod(self, manifest: Object, pools: Mapping[str, str]) -> Pod:
+        pool = pools.get(manifest["spec"].get("nodeName", ""))
+        return running.read(manifest, pool) if pool else running.read(manifest)
+
+    def namespaces(self) -> list[str]:
+        """Those that are there and stay."""
+        return [found["metadata"]["name"] for found in self.listed("v1", "Namespace")
+                if not found["metadata"].get("deletionTimestamp")]  # fmt: skip
+
+    def _path(self, one: Ref) -> str:
+        kinds = self._kinds(one.api_version)
+        if one.kind not in kinds:
+            raise ClusterError(
+                f"{self.name} serves no {one.kind} in {one.api_version}; Kubernetes 1.36 or newer is needed"
+            )
+        plural, namespaced = kinds[one.kind]
+        place = f"/namespaces/{quote(one.namespace)}" if namespaced else ""
+        return f"{_root(one.api_version)}{place}/{plural}/{quote(one.name)}"
+
+    def _kinds(self, version: str) -> dict[str, tuple[str, bool]]:
+        """Kind -> plural name and whether it lives in namespaces, as the server says; asked once."""
+        if version not in self._resources:
+            answer = self._connection.ask("GET", _root(version))
+            if not answer.ok and answer.status != 404:
+                raise refused(answer, f"see what {version} has")
+            served = answer.body.get("resources") or () if answer.ok else ()
+            self._resources[version] = {
+                resource["kind"]: (resource["name"], resource["namespaced"])
+                for resource in served
+                if "/" not in resource["name"]
+            }
+        return self._resources[version]
+
+
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
+def _conflicts(answer: Answer) -> list[dict[str, Any]]:
+    """Causes of a 409 that are field conflicts; a namespace in deletion is a 409 too and has none."""
+    details: dict[str, Any] = answer.body.get("details") or {}
+    causes: list[dict[str, Any]] = details.get("causes") or []
+    return [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]

@@ -1,0 +1,126 @@
+"""Snapshot of a target + tenant files -> what to do there and what that means. Reads, writes nothing.
+
+Called by `plan` (which prints it) and `apply` (which also does it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+
+from tenants import manifests
+from tenants.live import record
+from tenants.live.target import Target
+from tenants.manifests.objects import MANAGED_BY, OWNER, READY_LABEL
+from tenants.model import TenantSet
+from tenants.plan.changes import Action, Change, Conflict, removed, update
+from tenants.plan.effects import effects
+from tenants.plan.objects import Object, Ref, labels, ref
+from tenants.plan.order import to_remove, to_write
+from tenants.plan.plan import Plan
+
+MADE_BY_US: Final = (
+    "bulkhead.dev/namespace-made-by-apply"  # annotation: only such a namespace is ever deleted
+)
+PREVIEWS: Final = 8
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan, and the steps that carry it out; `note` is the record, written when all else is done."""
+
+    plan: Plan
+    writes: tuple[Object, ...]
+    removals: tuple[Change, ...]
+    note: Object | None
+
+
+def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bool = False) -> Prepared:
+    """What an apply of `tenants` to `target` would do now."""
+    owned = target.owned()
+    desired = {
+        ref(manifest): manifest for manifest in manifests.render(tenants, live_namespaces=target.namespaces())
+    }
+    existing = {**owned, **target.current(one for one in desired if one not in owned)}
+    desired = {one: _marked(one, manifest, existing) for one, manifest in desired.items()}
+    remembered = owned.get(record.place())
+    note = record.record(tenants)
+    changes, conflicts = _written(target, desired, existing, force=force)
+    stale = to_remove(_stale(owned, desired)) if prune else []
+    removals = tuple(_removal(one, owned[one]) for one in stale)
+    before = record.recall(remembered) if remembered else None
+    running = target.pods()
+    plan = Plan(
+        target=target.name,
+        effects=tuple(effects(before or TenantSet(), tenants, running)) if before or not owned else (),
+        changes=(*changes, *removals, *_noted(remembered, note)),
+        conflicts=conflicts,
+        notes=tuple(_notes(has_record=before is not None or not owned, knows_pods=running is not None)),
+    )
+    touched = {change.ref for change in changes} | {conflict.ref for conflict in conflicts}
+    marked = {one for one, manifest in existing.items() if READY_LABEL in labels(manifest)}
+    writes = to_write((desired[one] for one in desired if one in touched), marked if target.acts else desired)
+    return Prepared(plan=plan, writes=tuple(writes), removals=removals, note=note)
+
+
+def _marked(one: Ref, manifest: Object, existing: Mapping[Ref, Object]) -> Object:
+    """A namespace that is not there yet is ours to delete one day; the mark is in the write that makes it."""
+    if one.kind != "Namespace":
+        return manifest
+    there = existing.get(one)
+    marks = (there["metadata"].get("annotations") or {}) if there else {MADE_BY_US: "true"}
+    if MADE_BY_US not in marks:
+        return manifest
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": {MADE_BY_US: "true"}}}
+
+
+def _written(
+    target: Target, desired: Mapping[Ref, Object], existing: Mapping[Ref, Object], *, force: bool
+) -> tuple[list[Change], tuple[Conflict, ...]]:
+    """Changes by creation and update, and what stands in the way."""
+    changes: list[Change] = [Change(Action.CREATE, one) for one in desired if one not in existing]
+    conflicts: list[Conflict] = []
+    known = [one for one in desired if one in existing]
+    with ThreadPoolExecutor(PREVIEWS) as pool:
+        previews = pool.map(lambda one: target.preview(desired[one], force=force), known)
+        for one, outcome in zip(known, previews, strict=True):
+            if isinstance(outcome, Conflict):
+                conflicts.append(outcome)
+            elif (change := update(one, existing[one], outcome)) is not None:
+                changes.append(change)
+    return sorted(changes, key=lambda change: (change.action, change.ref)), tuple(conflicts)
+
+
+def _stale(owned: Mapping[Ref, Object], desired: Mapping[Ref, Object]) -> Iterator[Ref]:
+    """Ours that nobody asks for, except the record and what is on its way out with its namespace."""
+    leaving = {one.name for one, manifest in owned.items()
+               if one.kind == "Namespace" and manifest["metadata"].get("deletionTimestamp")}  # fmt: skip
+    for one in removed(owned, desired):
+        home = one.name if one.kind == "Namespace" else one.namespace
+        if one != record.place() and home not in leaving:
+            yield one
+
+
+def _removal(one: Ref, manifest: Object) -> Change:
+    annotations = manifest["metadata"].get("annotations") or {}
+    ours = one.kind != "Namespace" or MADE_BY_US in annotations
+    return Change(Action.DELETE if ours else Action.RELEASE, one)
+
+
+def _noted(remembered: Object | None, note: Object) -> Iterator[Change]:
+    """The record itself is an object too; it changes whenever the files do."""
+    if remembered is None:
+        yield Change(Action.CREATE, record.place())
+    elif any(remembered.get(key) != note.get(key) for key in ("data", "binaryData")) or (
+        labels(remembered).get(MANAGED_BY) != OWNER
+    ):
+        yield Change(Action.UPDATE, record.place())
+
+
+def _notes(*, has_record: bool, knows_pods: bool) -> Iterator[str]:
+    if not has_record:
+        yield "no readable record of the last apply there: objects are compared, effects are not known"
+    if not knows_pods:
+        yield "running pods are not known here, so they are not counted"
