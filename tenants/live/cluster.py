@@ -13,7 +13,7 @@ from tenants.errors import ClusterError
 from tenants.live.connection import Answer, Connection, refused
 from tenants.manifests.objects import MANAGED_BY, OWNER
 from tenants.model import Pool
-from tenants.plan.changes import Conflict
+from tenants.plan.changes import Conflict, Immutable
 from tenants.plan.objects import Object, Ref, ref
 from tenants.plan.order import KINDS
 from tenants.pods import GONE, Pod
@@ -21,6 +21,7 @@ from tenants.pods import GONE, Pod
 MANAGER: Final = "bulkhead"
 PAGE: Final = "500"
 READERS: Final = 8
+_IMMUTABLE: Final = ("may not be changed", "field is immutable")  # PriorityClass value, RuntimeClass handler
 _MANAGER_NAME: Final = re.compile(r'conflict with "([^"]+)"')
 
 
@@ -80,17 +81,22 @@ class Cluster:
                 return
             following["continue"] = token
 
-    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict:
+    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable:
         """The server's own dry run."""
         answer = self._apply(manifest, force=force, dry=True)
-        return answer if isinstance(answer, Conflict) else answer.body
+        return answer.body if isinstance(answer, Answer) else answer
 
     def write(self, manifest: Object, *, force: bool) -> Conflict | None:
-        """Server-side apply."""
+        """Server-side apply; where a field can't change, delete and apply. A crash between leaves a creation."""
         answer = self._apply(manifest, force=force, dry=False)
+        if isinstance(answer, Immutable):
+            self.remove(ref(manifest))
+            answer = self._apply(manifest, force=force, dry=False)
+        if isinstance(answer, Immutable):
+            raise ClusterError(f"cannot replace {ref(manifest)}: {answer.detail}")
         return answer if isinstance(answer, Conflict) else None
 
-    def _apply(self, manifest: Object, *, force: bool, dry: bool) -> Answer | Conflict:
+    def _apply(self, manifest: Object, *, force: bool, dry: bool) -> Answer | Conflict | Immutable:
         one = ref(manifest)
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
         if dry:
@@ -101,6 +107,8 @@ class Cluster:
                         if (found := _MANAGER_NAME.search(cause.get("message", "")))}  # fmt: skip
             fields = sorted(str(cause.get("field", "")).removeprefix(".") for cause in causes)
             return Conflict(one, tuple(sorted(managers)), tuple(fields), answer.message)
+        if answer.status == 422 and any(word in answer.message for word in _IMMUTABLE):
+            return Immutable(answer.message)
         if not answer.ok:
             raise refused(answer, f"{'preview' if dry else 'apply'} {one}")
         return answer

@@ -27,6 +27,7 @@ RETRY: Final = urllib3.Retry(
 )  # fmt: skip
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
+_SHOWN_CHARS: Final = 1000  # the server repeats whole CEL expressions
 Query = Mapping[str, str]
 
 
@@ -44,7 +45,8 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def message(self) -> str:
         """The server's own sentence."""
-        return str(self.body.get("message") or f"HTTP status {self.status}")
+        said = str(self.body.get("message") or f"HTTP status {self.status}")
+        return said if len(said) <= _SHOWN_CHARS else f"{said[:_SHOWN_CHARS]}…"
 
 
 class Connection:
@@ -53,6 +55,8 @@ class Connection:
     def __init__(self, configuration: Any) -> None:
         self.host: str = configuration.host
         self._configuration = configuration
+        if not configuration.verify_ssl:  # the user's kubeconfig says so; one warning a request says no more
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._pool: Any = ApiClient(configuration).rest_client.pool_manager
 
     def ask(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Answer:

@@ -16,7 +16,7 @@ from tenants.live import record
 from tenants.live.target import Target
 from tenants.manifests.objects import MANAGED_BY, OWNER, READY_LABEL
 from tenants.model import TenantSet
-from tenants.plan.changes import Action, Change, Conflict, removed, update
+from tenants.plan.changes import Action, Change, Conflict, Immutable, removed, update
 from tenants.plan.effects import effects
 from tenants.plan.objects import Object, Ref, labels, ref
 from tenants.plan.order import to_remove, to_write
@@ -62,6 +62,8 @@ def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bo
     touched = {change.ref for change in changes} | {conflict.ref for conflict in conflicts}
     marked = {one for one, manifest in existing.items() if READY_LABEL in labels(manifest)}
     writes = to_write((desired[one] for one in desired if one in touched), marked if target.acts else desired)
+    if not owned:
+        writes.insert(0, record.record(TenantSet()))  # so that a first run that is interrupted leaves "from nothing"
     return Prepared(plan=plan, writes=tuple(writes), removals=removals, note=note)
 
 
@@ -88,9 +90,18 @@ def _written(
         for one, outcome in zip(known, previews, strict=True):
             if isinstance(outcome, Conflict):
                 conflicts.append(outcome)
+            elif isinstance(outcome, Immutable):
+                changes.append(_replaced(one, existing[one], desired[one]))
             elif (change := update(one, existing[one], outcome)) is not None:
                 changes.append(change)
     return sorted(changes, key=lambda change: (change.action, change.ref)), tuple(conflicts)
+
+
+def _replaced(one: Ref, before: Object, after: Object) -> Change:
+    """The server does not say what it would be, so only the fields that we state are compared."""
+    whole = {**before, **{key: value for key, value in after.items() if key != "metadata"}}
+    seen = update(one, before, whole)
+    return Change(Action.REPLACE, one, seen.fields if seen else ())
 
 
 def _stale(owned: Mapping[Ref, Object], desired: Mapping[Ref, Object]) -> Iterator[Ref]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from tenants.plan.changes import Conflict
+from tenants.plan.changes import Conflict, Immutable
 from tenants.plan.objects import Object, Ref
 from tenants.pods import Pod
 
@@ -27,11 +27,11 @@ class Target(Protocol):
     def current(self, refs: Iterable[Ref]) -> Mapping[Ref, Object]:
         """Those of `refs` that exist, ours or not."""
 
-    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict:
+    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable:
         """What the object would be after `write`; nothing is written."""
 
     def write(self, manifest: Object, *, force: bool) -> Conflict | None:
-        """Create or update; a conflict leaves the object as it is."""
+        """Create, update or replace; a conflict leaves the object as it is."""
 
     def remove(self, ref: Ref) -> None:
         """Delete; one that is already gone is fine."""

@@ -20,6 +20,7 @@ class Action(enum.StrEnum):
 
     CREATE = "create"
     UPDATE = "update"
+    REPLACE = "replace"  # a field that never changes: the object is deleted and made anew
     DELETE = "delete"
     RELEASE = "release"  # a namespace that was there before us: our labels go, the namespace stays
 
@@ -38,6 +39,12 @@ class Change(msgspec.Struct, frozen=True):
     action: Action
     ref: Ref
     fields: tuple[FieldChange, ...] = ()
+
+
+class Immutable(msgspec.Struct, frozen=True):
+    """The server refuses to change such a field in place; `detail` is its sentence."""
+
+    detail: str
 
 
 class Conflict(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tenants.model import Group, RuntimeClass, Tenant, TenantSet
-from tenants.plan.effect import Effect, Impact, Kind, count
+from tenants.plan.effect import Effect, Impact, Kind, count, spell_amount
 from tenants.plan.flow_effects import flow_effects
 from tenants.plan.quota_effects import pod_effects, share_effects
 from tenants.plan.wall_effects import wall_effects
@@ -47,8 +47,7 @@ def by_tenant(model: TenantSet, pods: Sequence[Pod]) -> dict[str, list[Pod]]:
 
 def _come_and_go(old: TenantSet, new: TenantSet, pods: Pods) -> Iterator[Effect]:
     for name in sorted({*new.tenants} - {*old.tenants}):
-        text = f"tenant {name} is new ({new.tenants[name].trust})"
-        yield Effect(Impact.CHANGES, Kind.TENANT, name, text)
+        yield Effect(Impact.CHANGES, Kind.TENANT, name, _introduced(new.tenants[name]))
     owned = by_tenant(old, pods or ())
     for name in sorted({*old.tenants} - {*new.tenants}):
         own = owned.get(name)
@@ -57,17 +56,26 @@ def _come_and_go(old: TenantSet, new: TenantSet, pods: Pods) -> Iterator[Effect]
         yield Effect(Impact.DISRUPTS, Kind.TENANT, name, text)
 
 
+def _introduced(tenant: Tenant) -> str:
+    """A new tenant in one line."""
+    shares = [spell_amount(dimension, share.guaranteed)
+              for dimension, share in sorted(tenant.quota.items()) if share.guaranteed]  # fmt: skip
+    names = [*tenant.namespaces, *(f"{prefix}*" for prefix in tenant.namespace_prefixes)]
+    promised = f"guaranteed {', '.join(shares)}" if shares else "nothing guaranteed"
+    return f"tenant {tenant.name} is new: {tenant.trust}, {promised}, namespaces {', '.join(names) or 'none'}"
+
+
 def _tenants(old: TenantSet, new: TenantSet, pods: Pods) -> Iterator[Effect]:
     sandboxed, owned = sandbox_classes(new), by_tenant(new, pods or ())
     for name in sorted(new.tenants):
-        before, after = old.tenants.get(name, Tenant(name=name)), new.tenants[name]
         own = None if pods is None else owned.get(name, [])
-        yield from share_effects("tenant", before, after)
-        if own:
-            yield from pod_effects(before, after, own, sandboxed)
-        if name in old.tenants:
+        before, after = old.tenants.get(name), new.tenants[name]
+        if before is not None:
+            yield from share_effects("tenant", before, after)
             yield from wall_effects(before, after, (old, new), own)
             yield from _standing(before, after)
+        if own:
+            yield from pod_effects(before or Tenant(name=name), after, own, sandboxed)
 
 
 def _standing(old: Tenant, new: Tenant) -> Iterator[Effect]:
@@ -123,6 +131,14 @@ def _namespaces(old: TenantSet, new: TenantSet, pods: Pods) -> Iterator[Effect]:
         else:
             text = f"namespace {pattern}{inside} is no longer tenant {was}'s"
             yield Effect(Impact.DISRUPTS, Kind.NAMESPACE, was, text)
+
+
+def _held(pattern: str, pods: Pods) -> int:
+    """Running pods in a namespace, or in all that a prefix covers."""
+    stem = pattern.removesuffix("*")
+    return sum(
+        pod.namespace == pattern or (stem != pattern and pod.namespace.startswith(stem)) for pod in pods or ()
+    )
 
 
 def _patterns(model: TenantSet) -> dict[str, str]:

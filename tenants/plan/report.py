@@ -11,7 +11,13 @@ from tenants.plan.changes import Action, Change, FieldChange
 from tenants.plan.effect import Effect, Impact, count
 from tenants.plan.plan import Plan
 
-_SIGNS: Final = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-", Action.RELEASE: "-"}
+_SIGNS: Final = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.REPLACE: "±",
+    Action.DELETE: "-",
+    Action.RELEASE: "-",
+}
 _HEADS: Final = {
     Impact.DISRUPTS: "Takes something away",
     Impact.WEAKENS: "Opens something",
@@ -19,7 +25,13 @@ _HEADS: Final = {
 }
 _SHOWN_FIELDS: Final = 8
 _SHOWN_CHARS: Final = 100
-_VERBS: Final = {"create": "created", "update": "updated", "delete": "deleted", "release": "released"}
+_VERBS: Final = {
+    "create": "created",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted",
+    "release": "released",
+}
 
 
 def text(plan: Plan) -> str:
@@ -51,7 +63,7 @@ def markdown(plan: Plan) -> str:
     if plan.changes:
         lines += ["", f"<details><summary>{count(len(plan.changes), 'object')}</summary>", "", "```diff"]
         for change in plan.changes:
-            sign = {"~": "!"}.get(_SIGNS[change.action], _SIGNS[change.action])
+            sign = {"~": "!", "±": "!"}.get(_SIGNS[change.action], _SIGNS[change.action])
             lines += [f"{sign} {_named(change)}", *(f"#     {one}" for one in _fields(change))]
         lines += ["```", "", "</details>"]
     lines += [f"\n_{_escaped(note)}_" for note in plan.notes]
@@ -89,7 +101,7 @@ def _named(change: Change) -> str:
 def _fields(change: Change) -> list[str]:
     lines = [f"{field.path}: {_value(field, 'before')} → {_value(field, 'after')}" for field in change.fields]
     more = len(lines) - _SHOWN_FIELDS
-    return [*lines[:_SHOWN_FIELDS], *([f"… and {count(more, 'field')} more"] if more > 0 else [])]
+    return [*lines[:_SHOWN_FIELDS], *([f"… and {count(more, 'more field')}"] if more > 0 else [])]
 
 
 def _value(field: FieldChange, side: str) -> str:
