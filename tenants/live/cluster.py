@@ -81,6 +81,17 @@ class Cluster:
                 return
             following["continue"] = token
 
+    def versions(self, group: str) -> list[str]:
+        """The apiVersion that the server prefers for a group; none where it has no such group."""
+        if not group:
+            return ["v1"]
+        answer = self._connection.ask("GET", f"/apis/{group}")
+        if answer.status == 404:
+            return []
+        if not answer.ok:
+            raise refused(answer, f"see what {group} has")
+        return [answer.body["preferredVersion"]["groupVersion"]]
+
     def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable:
         """The server's own dry run."""
         answer = self._apply(manifest, force=force, dry=True)

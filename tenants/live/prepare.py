@@ -63,7 +63,9 @@ def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bo
     marked = {one for one, manifest in existing.items() if READY_LABEL in labels(manifest)}
     writes = to_write((desired[one] for one in desired if one in touched), marked if target.acts else desired)
     if not owned:
-        writes.insert(0, record.record(TenantSet()))  # so that a first run that is interrupted leaves "from nothing"
+        writes.insert(
+            0, record.record(TenantSet())
+        )  # so that a first run that is interrupted leaves "from nothing"
     return Prepared(plan=plan, writes=tuple(writes), removals=removals, note=note)
 
 
