@@ -134,7 +134,9 @@ def _fill(objects: Sequence[Object], drafts: dict[str, Draft], doubts: Doubts) -
             policies = [*capsule.policies(objects, draft),
                         *(one for one in policies if capsule.LABEL not in labels_of(one))]  # fmt: skip
         if not here and not policies:
-            doubts.add(draft.source, "has no namespace yet, so its network is the default: isolated, DNS open")
+            doubts.add(
+                draft.source, "has no namespace yet, so its network is the default: isolated, DNS open"
+            )
         draft.network = network(name, here, policies, world, doubts) if here else None
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from tenants.adopt import documents
 from tenants.adopt.adopt import READ, Adopted, adopt
@@ -19,9 +18,10 @@ from tenants.adopt.draft import Doubt
 from tenants.command.check import BAD_INPUT
 from tenants.files import load
 from tenants.live import record
+from tenants.live.inputs import InputError, objects
 from tenants.live.options import add_cluster, cluster_of
 from tenants.model import Trust
-from tenants.plan.objects import Object, is_object, ref
+from tenants.plan.objects import Object, ref
 
 FAILED = 1
 
@@ -64,11 +64,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Import; 0 done, 1 the result is no valid set of tenant files, 2 bad input."""
     try:
-        objects = list(_dumped(arguments.dumps) if arguments.dumps else _live(arguments))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = list(objects(arguments.dumps) if arguments.dumps else _live(arguments))
+    except InputError as error:
         sys.stderr.write(f"bulkhead tenants import: {error}\n")
         return BAD_INPUT
-    adopted = _adopted(objects, arguments)
+    adopted = _adopted(found, arguments)
     files = documents.by_file(adopted.tenants)
     _report(adopted.doubts, arguments.format)
     if arguments.to is None:
@@ -86,12 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     return _checked(files)
 
 
-def _adopted(objects: list[Object], arguments: argparse.Namespace) -> Adopted:
+def _adopted(found: list[Object], arguments: argparse.Namespace) -> Adopted:
     """The record of the last apply is the files themselves; without it the objects are asked."""
-    kept = next((one for one in objects if ref(one) == record.place()), None)
+    kept = next((one for one in found if ref(one) == record.place()), None)
     remembered = record.recall(kept) if kept and not arguments.from_objects else None
     if remembered is None:
-        return adopt(objects, arguments.trust)
+        return adopt(found, arguments.trust)
     why = "holds the files as last applied, so nothing else was read; --from-objects reads the objects"
     return Adopted(remembered, (Doubt(str(record.place()), why),))
 
@@ -103,14 +103,6 @@ def _live(arguments: argparse.Namespace) -> Iterator[Object]:
         for kind in kinds:
             for version in cluster.versions(group):
                 yield from cluster.listed(version, kind)
-
-
-def _dumped(paths: list[Path]) -> Iterator[Object]:
-    """Objects of YAML or JSON files; a List is its items."""
-    for path in paths:
-        for document in yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader):
-            items = document.get("items") if isinstance(document, dict) else None
-            yield from filter(is_object, items if isinstance(items, list) else [document])
 
 
 def _report(doubts: tuple[Doubt, ...], form: str) -> None:

@@ -124,6 +124,16 @@ class Cluster:
             raise refused(answer, f"{'preview' if dry else 'apply'} {one}")
         return answer
 
+    def would_create_pod(self, manifest: Object, namespace: str | None) -> str:
+        """What the server says against a new pod, in its own words; empty = it would be admitted."""
+        meta = dict(manifest["metadata"])
+        home = namespace or meta.get("namespace") or "default"
+        pod = {**manifest, "metadata": {**meta, "namespace": home}}
+        answer = self._connection.ask(
+            "POST", f"/api/v1/namespaces/{quote(home)}/pods", {"dryRun": "All"}, pod
+        )
+        return "" if answer.ok else answer.message
+
     def remove(self, one: Ref) -> None:
         """Background deletion; the server's garbage collector takes what hangs on it."""
         answer = self._connection.ask("DELETE", self._path(one), {"propagationPolicy": "Background"})
