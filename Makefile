@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test check setup lint fmt types arch lock bench clean debian-packages
+.PHONY: run test check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools
 
 run: $(STAMP)              ## the main job: pack a production trace three ways, compare
 	@$(BIN)/bulkhead compare
@@ -29,6 +29,11 @@ $(STAMP): requirements.lock pyproject.toml
 # What the real-component tests drive. Without root the tests that miss a package skip and say so.
 debian-packages:
 	@sh tests/install-debian-packages.sh
+
+# A real API server and its controllers, built once into a cache; minutes the first time. Without Go or a module
+# proxy the tests that need them skip and say so.
+kubernetes-tools:
+	@sh tests/kubernetes/build.sh || echo "kubernetes-tools: skipped; the tests that need an API server will skip"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

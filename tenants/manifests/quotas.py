@@ -55,6 +55,7 @@ def hard_limits(tenants: TenantSet, tenant: Tenant) -> dict[str, str]:
         if len(classes) == 1:
             caps = _tighter(caps, _caps(tenants, tenant, runtime_class=classes[0]))
         caps = _sandboxes_are_pods(caps)
+    caps.pop("sandboxes", None)
     hard = dict(_UNTRUSTED_COUNTS) if tenant.trust is Trust.UNTRUSTED else {}
     hard |= {_quota_name(resource): _written(resource, cap) for resource, cap in caps.items()}
     return dict(sorted(hard.items()))

@@ -1,13 +1,18 @@
 #!/bin/sh
 # Builds the control plane that go.mod pins into a cache outside the tree; a second run finds it there.
-# Prints the directory. Needs Go (1.26 or newer) and a Go module proxy; without either it says so and fails.
+# Prints the directory; with --where it only says where that is. KUBEBUILDER_ASSETS names tools that exist already.
+# Needs Go (1.26 or newer) and a Go module proxy; without either it says so and fails.
 set -eu
 cd "$(dirname "$0")"
-version=$(sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\)$|\1|p' go.mod | head -1)
+version=$(sed -n 's|.*k8s.io/kubernetes \(v[0-9][0-9.]*\).*|\1|p' go.mod | head -1)
 cache=${BULKHEAD_KUBERNETES_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/bulkhead/kubernetes-tools}
-bin=$cache/$(cat go.mod go.sum | sha256sum | cut -c1-16)
+bin=$cache/$(cat build.sh go.mod go.sum | sha256sum | cut -c1-16)
+[ -z "${KUBEBUILDER_ASSETS:-}" ] || { echo "$KUBEBUILDER_ASSETS"; exit 0; }
+[ "${1:-}" != --where ] || { echo "$bin"; exit 0; }
 go=$(command -v go || echo /usr/local/go/bin/go)
 [ -x "$go" ] || { echo "kubernetes-tools: Go is missing (install Go 1.26 or set KUBEBUILDER_ASSETS)" >&2; exit 1; }
+
+[ -n "$version" ] || { echo "kubernetes-tools: go.mod names no k8s.io/kubernetes version" >&2; exit 1; }
 
 # One compile at a time at the lowest priority: this runs beside other work. GOFLAGS=-p=2 overrides it.
 flags="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/client-go/pkg/version.gitVersion=$version"

@@ -53,7 +53,7 @@ PLATFORM: Final = Tenant(
     namespaces=("platform",),
     namespace_prefixes=("platform-",),
     priority_ceiling=1_000_000,
-    quota={Dimension("default", "cpu"): Allowance(), Dimension("default", "memory"): Allowance(max=4096)},
+    quota={Dimension("default", "cpu"): Allowance(), Dimension("default", "memory"): Allowance(max=65_536)},
     network=Network(
         allow_from=(Peer(tenant="agents", ports=(Port(port=443),)),),
         allow_to=(Peer(cidr="0.0.0.0/0", exclude=("10.0.0.0/8",)),),

@@ -28,7 +28,7 @@ _LABELS: Final = f"""
 """
 _LEVEL: Final = f"""
     variables.tenant == '' || request.operation != 'CREATE' ? Object{{}} : Object{{metadata: Object.metadata{{
-    labels: {{'pod-security.kubernetes.io/enforce': {fact("level")},
+    labels: {{'pod-security.kubernetes.io/enforce': string({fact("level")}),
     'pod-security.kubernetes.io/warn': 'restricted'}}}}}}
 """
 _UNMOUNTED: Final = """

@@ -68,7 +68,7 @@ def _unset(path: str) -> str:
     """CEL that is true where a chain of optional fields ends early or in an empty text, or false."""
     parts = path.split(".")
     chain = [f"has({'.'.join(parts[: depth + 1])})" for depth in range(1, len(parts))]
-    return f"!({' && '.join(chain)} && !({path} in ['', false]))"
+    return f"!({' && '.join(chain)} && !({path} in [dyn(''), dyn(false)]))"
 
 
 def _probes_stay_home(container: str) -> str:
@@ -126,6 +126,12 @@ UNTRUSTED_POD_RULES: Final = (
         "'annotation ' + variables.commands.join(', ') + ' gives orders to the runtime or the network'",
     ),
     Rule(
+        "host-process",
+        f"""{_unset("object.spec.securityContext.windowsOptions.hostProcess")}
+        && variables.containers.all(c, {_unset("c.securityContext.windowsOptions.hostProcess")})""",
+        "'a hostProcess container runs on the node itself'",
+    ),
+    Rule(
         "host-namespace",
         " && ".join(_unset(f"object.spec.{field}") for field in ("hostNetwork", "hostPID", "hostIPC")),
         "'hostNetwork, hostPID and hostIPC are the node\\'s'",
@@ -162,12 +168,6 @@ UNTRUSTED_POD_RULES: Final = (
         f"""variables.containers.all(c, {_CONTEXT} || !has(c.securityContext.procMount)
         || c.securityContext.procMount == 'Default')""",
         "'procMount must be Default'",
-    ),
-    Rule(
-        "host-process",
-        f"""{_unset("object.spec.securityContext.windowsOptions.hostProcess")}
-        && variables.containers.all(c, {_unset("c.securityContext.windowsOptions.hostProcess")})""",
-        "'a hostProcess container runs on the node itself'",
     ),
     Rule(
         "sysctl",
