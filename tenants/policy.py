@@ -9,6 +9,7 @@ covered, as there: loopback, host-network pods, and the node's own traffic to it
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 from collections.abc import Iterable
 from typing import Final
@@ -95,13 +96,18 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def evaluate(tenants: TenantSet, flow: Flow) -> Verdict:
     """Verdict on one flow."""
-    source, destination = _owner(tenants, flow.source), _owner(tenants, flow.destination)
+    return between(owner(tenants, flow.source), owner(tenants, flow.destination), flow)
+
+
+def between(source: Tenant | None, destination: Tenant | None, flow: Flow) -> Verdict:
+    """The same for those who know the tenants of both ends (None = nobody's)."""
     return Verdict(
         _decide(Side.EGRESS, source, destination, flow), _decide(Side.INGRESS, destination, source, flow)
     )
 
 
-def _owner(tenants: TenantSet, end: End) -> Tenant | None:
+def owner(tenants: TenantSet, end: End) -> Tenant | None:
+    """The tenant that an end belongs to."""
     return tenants.tenant_of(end.namespace) if end.namespace else None
 
 
@@ -143,7 +149,8 @@ def _is_peer(peer: Peer, far: End, owner: Tenant | None) -> bool:
         return owner is not None and owner.name == peer.tenant
     if peer.namespace:
         return far.namespace == peer.namespace
-    return _within(far.address, _networks([peer.cidr])) and not _within(far.address, _networks(peer.exclude))
+    closed = (*_networks(peer.exclude), *METADATA)
+    return _within(far.address, _networks([peer.cidr])) and not _within(far.address, closed)
 
 
 def _port_matches(ports: tuple[Port, ...], flow: Flow) -> bool:
@@ -164,12 +171,22 @@ def port_covers(stated: Port, flow: Flow) -> bool:
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@functools.lru_cache(maxsize=65536)  # the same few blocks are asked for every flow
+def _network(block: str) -> IpNetwork:
+    return ipaddress.ip_network(block, strict=False)
+
+
+@functools.lru_cache(maxsize=65536)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text)
+
+
 def _networks(blocks: Iterable[str]) -> tuple[IpNetwork, ...]:
-    return tuple(ipaddress.ip_network(block, strict=False) for block in blocks)
+    return tuple(map(_network, blocks))
 
 
 def _within(address: str, blocks: Iterable[IpNetwork]) -> bool:
     if not address:
         return False
-    where = ipaddress.ip_address(address)
+    where = _address(address)
     return any(where.version == block.version and where in block for block in blocks)

@@ -14,11 +14,11 @@ import msgspec
 
 from tenants.model import Peer, Port, Tenant, TenantSet
 from tenants.plan.effect import Effect, Impact, Kind
-from tenants.policy import End, Flow, evaluate
+from tenants.policy import End, Flow, between, owner
 
 LAST_PORT = 65535
 PROTOCOLS = ("TCP", "UDP", "SCTP")
-SHOWN = 4  # ends named one by one before they are counted
+SHOWN = 50  # ends named one by one before they are counted
 ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 Block = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -114,12 +114,42 @@ def _differences(old: TenantSet, new: TenantSet, source: Place, destination: Pla
     """{True: ports that open, False: ports that close} between two ends, neighbours joined."""
     peers = [peer for model in (old, new) for place in (source, destination) for peer in _rules(model, place)]
     blocks = _blocks(peers) | set(ANYWHERE)
+    before, after = (_Pair.of(model, source, destination, blocks) for model in (old, new))
     changed: dict[bool, list[Ports]] = {True: [], False: []}
     for ports in _atoms(port for peer in peers for port in peer.ports):
-        before, after = (_open(model, source, destination, ports, blocks) for model in (old, new))
-        if before != after:
-            changed[after].append(ports)
+        opens = after.open(ports)
+        if before.open(ports) != opens:
+            changed[opens].append(ports)
     return {opens: _spell(found) for opens, found in changed.items() if found}
+
+
+class _Pair(msgspec.Struct, frozen=True):
+    """Stand-ins for two ends in one model, and whose they are; an end that the model does not have is None."""
+
+    source: End | None
+    destination: End | None
+    owners: tuple[Tenant | None, Tenant | None]
+
+    @classmethod
+    def of(cls, model: TenantSet, source: Place, destination: Place, blocks: set[Block]) -> _Pair:
+        ends = [_end(model, place, blocks) for place in (source, destination)]
+        owners = [
+            model.tenants.get(place.name) if place.kind == "tenant" else owner(model, end) if end else None
+            for place, end in zip((source, destination), ends, strict=True)
+        ]
+        return cls(ends[0], ends[1], (owners[0], owners[1]))
+
+    def open(self, ports: Ports) -> bool:
+        if self.source is None or self.destination is None:
+            return False
+        flow = Flow(
+            source=self.source,
+            destination=self.destination,
+            port=None if ports.name else ports.first,
+            port_name=ports.name,
+            protocol=ports.protocol,
+        )
+        return between(*self.owners, flow).allowed
 
 
 def _rules(model: TenantSet, place: Place) -> tuple[Peer, ...]:
@@ -127,20 +157,6 @@ def _rules(model: TenantSet, place: Place) -> tuple[Peer, ...]:
         return ()
     network = model.tenants[place.name].network
     return (*network.allow_from, *network.allow_to)
-
-
-def _open(model: TenantSet, source: Place, destination: Place, ports: Ports, blocks: set[Block]) -> bool:
-    ends = [_end(model, place, blocks) for place in (source, destination)]
-    if ends[0] is None or ends[1] is None:
-        return False
-    flow = Flow(
-        source=ends[0],
-        destination=ends[1],
-        port=None if ports.name else ports.first,
-        port_name=ports.name,
-        protocol=ports.protocol,
-    )
-    return evaluate(model, flow).allowed
 
 
 def _end(model: TenantSet, place: Place, blocks: set[Block]) -> End | None:
