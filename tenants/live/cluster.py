@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from tenants.errors import ClusterError
 from tenants.live.connection import Answer, Connection, refused
 from tenants.manifests.objects import MANAGED_BY, OWNER
 from tenants.model import Pool
-from tenants.plan.changes import Conflict, Immutable
+from tenants.plan.changes import Conflict, Immutable, Unsaid
 from tenants.plan.objects import Object, Ref, ref
 from tenants.plan.order import KINDS
 from tenants.pods import GONE, Pod
@@ -21,6 +22,9 @@ from tenants.pods import GONE, Pod
 MANAGER: Final = "bulkhead"
 PAGE: Final = "500"
 READERS: Final = 8
+# A server that has just met the admission policies has not read their facts yet, and refuses until it has.
+_UNREADY: Final = "no params found for policy binding"
+_PAUSES_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 _IMMUTABLE: Final = ("may not be changed", "field is immutable")  # PriorityClass value, RuntimeClass handler
 _MANAGER_NAME: Final = re.compile(r'conflict with "([^"]+)"')
 
@@ -28,8 +32,17 @@ _MANAGER_NAME: Final = re.compile(r'conflict with "([^"]+)"')
 class Cluster:
     """Objects behind one API server. `pools` says which nodes make up which pool, for counting pods."""
 
-    def __init__(self, connection: Connection, pools: Mapping[str, Pool] | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        pools: Mapping[str, Pool] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._connection = connection
+        self._sleep = sleep
+        self._pauses = iter(
+            _PAUSES_SECONDS
+        )  # for the whole run: a server that stays unready is not waited for twice
         self._pools = pools or {}
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
 
@@ -92,7 +105,7 @@ class Cluster:
             raise refused(answer, f"see what {group} has")
         return [answer.body["preferredVersion"]["groupVersion"]]
 
-    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable:
+    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable | Unsaid:
         """The server's own dry run."""
         answer = self._apply(manifest, force=force, dry=True)
         return answer.body if isinstance(answer, Answer) else answer
@@ -103,16 +116,18 @@ class Cluster:
         if isinstance(answer, Immutable):
             self.remove(ref(manifest))
             answer = self._apply(manifest, force=force, dry=False)
-        if isinstance(answer, Immutable):
+        if isinstance(answer, Immutable | Unsaid):
             raise ClusterError(f"cannot replace {ref(manifest)}: {answer.detail}")
         return answer if isinstance(answer, Conflict) else None
 
-    def _apply(self, manifest: Object, *, force: bool, dry: bool) -> Answer | Conflict | Immutable:
+    def _apply(self, manifest: Object, *, force: bool, dry: bool) -> Answer | Conflict | Immutable | Unsaid:
         one = ref(manifest)
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
         if dry:
             query["dryRun"] = "All"
-        answer = self._connection.ask("PATCH", self._path(one), query, manifest)
+        answer = self._ask_until_ready("PATCH", self._path(one), query, manifest)
+        if dry and _is_unready(answer):
+            return Unsaid(answer.message)
         if answer.status == 409 and (causes := _conflicts(answer)):
             managers = {found.group(1) for cause in causes
                         if (found := _MANAGER_NAME.search(cause.get("message", "")))}  # fmt: skip
@@ -134,9 +149,16 @@ class Cluster:
         )
         return "" if answer.ok else answer.message
 
+    def _ask_until_ready(self, method: str, path: str, query: Mapping[str, str], body: Any = None) -> Answer:
+        answer = self._connection.ask(method, path, query, body)
+        while _is_unready(answer) and (pause := next(self._pauses, None)) is not None:
+            self._sleep(pause)
+            answer = self._connection.ask(method, path, query, body)
+        return answer
+
     def remove(self, one: Ref) -> None:
         """Background deletion; the server's garbage collector takes what hangs on it."""
-        answer = self._connection.ask("DELETE", self._path(one), {"propagationPolicy": "Background"})
+        answer = self._ask_until_ready("DELETE", self._path(one), {"propagationPolicy": "Background"})
         # 409: a namespace that is going away already
         if not answer.ok and answer.status not in {404, 409}:
             raise refused(answer, f"delete {one}")
@@ -215,6 +237,10 @@ class Cluster:
 
 def _root(version: str) -> str:
     return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
+def _is_unready(answer: Answer) -> bool:
+    return not answer.ok and _UNREADY in answer.message
 
 
 def _conflicts(answer: Answer) -> list[dict[str, Any]]:

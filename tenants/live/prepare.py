@@ -16,7 +16,7 @@ from tenants.live import record
 from tenants.live.target import Target
 from tenants.manifests.objects import MANAGED_BY, OWNER, READY_LABEL
 from tenants.model import TenantSet
-from tenants.plan.changes import Action, Change, Conflict, Immutable, removed, update
+from tenants.plan.changes import Action, Change, Conflict, FieldChange, Immutable, Unsaid, removed, update
 from tenants.plan.effects import effects
 from tenants.plan.objects import Object, Ref, labels, ref
 from tenants.plan.order import to_remove, to_write
@@ -93,17 +93,20 @@ def _written(
             if isinstance(outcome, Conflict):
                 conflicts.append(outcome)
             elif isinstance(outcome, Immutable):
-                changes.append(_replaced(one, existing[one], desired[one]))
+                changes.append(Change(Action.REPLACE, one, _stated_fields(one, existing[one], desired[one])))
+            elif isinstance(outcome, Unsaid):
+                changes.append(Change(Action.UPDATE, one, _stated_fields(one, existing[one], desired[one])))
             elif (change := update(one, existing[one], outcome)) is not None:
                 changes.append(change)
     return sorted(changes, key=lambda change: (change.action, change.ref)), tuple(conflicts)
 
 
-def _replaced(one: Ref, before: Object, after: Object) -> Change:
+def _stated_fields(one: Ref, before: Object, after: Object) -> tuple[FieldChange, ...]:
     """The server does not say what it would be, so only the fields that we state are compared."""
-    whole = {**before, **{key: value for key, value in after.items() if key != "metadata"}}
-    seen = update(one, before, whole)
-    return Change(Action.REPLACE, one, seen.fields if seen else ())
+    seen = update(
+        one, before, {**before, **{key: value for key, value in after.items() if key != "metadata"}}
+    )
+    return seen.fields if seen else ()
 
 
 def _stale(owned: Mapping[Ref, Object], desired: Mapping[Ref, Object]) -> Iterator[Ref]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from tenants.plan.changes import Conflict, Immutable
+from tenants.plan.changes import Conflict, Immutable, Unsaid
 from tenants.plan.objects import Object, Ref
 from tenants.pods import Pod
 
@@ -27,7 +27,7 @@ class Target(Protocol):
     def current(self, refs: Iterable[Ref]) -> Mapping[Ref, Object]:
         """Those of `refs` that exist, ours or not."""
 
-    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable:
+    def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable | Unsaid:
         """What the object would be after `write`; nothing is written."""
 
     def write(self, manifest: Object, *, force: bool) -> Conflict | None:

@@ -47,6 +47,12 @@ class Immutable(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Unsaid(msgspec.Struct, frozen=True):
+    """The server can't preview while its admission has lost its facts; an apply brings them back first."""
+
+    detail: str
+
+
 class Conflict(msgspec.Struct, frozen=True):
     """A field that another manager set to another value; only --force-conflicts takes it over."""
 
