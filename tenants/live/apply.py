@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from tenants.errors import ClusterError
 from tenants.live.prepare import Prepared
 from tenants.live.target import Target
 from tenants.plan.changes import Action, Change, Conflict
@@ -48,6 +49,11 @@ def apply(
     Raises:
         ClusterError: the target refused or went away; what was done stays done.
     """
+    if prepared.leaving:
+        names = ", ".join(prepared.leaving)
+        raise ClusterError(
+            f"namespace {names} is still being deleted; wait until it is gone, then apply again"
+        )
     blocked = False
     for manifest in prepared.writes:
         conflict = target.write(manifest, force=force)

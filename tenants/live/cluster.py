@@ -15,15 +15,17 @@ from tenants.live.connection import Answer, Connection, refused
 from tenants.manifests.objects import MANAGED_BY, OWNER
 from tenants.model import Pool
 from tenants.plan.changes import Conflict, Immutable, Unsaid
-from tenants.plan.objects import Object, Ref, ref
+from tenants.plan.objects import Object, Ref, labels, ref
 from tenants.plan.order import KINDS
 from tenants.pods import GONE, Pod
 
 MANAGER: Final = "bulkhead"
 PAGE: Final = "500"
 READERS: Final = 8
-# A server that has just met the admission policies has not read their facts yet, and refuses until it has.
+# Admission reads its facts from a watch: a server that has just been told more refuses, or labels as before, until
+# it has seen them. What a dry run says meanwhile is about the facts of the last apply.
 _UNREADY: Final = "no params found for policy binding"
+_OWN_RULE: Final = "denied request: bulkhead: "
 _PAUSES_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 _IMMUTABLE: Final = ("may not be changed", "field is immutable")  # PriorityClass value, RuntimeClass handler
 _MANAGER_NAME: Final = re.compile(r'conflict with "([^"]+)"')
@@ -116,6 +118,12 @@ class Cluster:
         if isinstance(answer, Immutable):
             self.remove(ref(manifest))
             answer = self._apply(manifest, force=force, dry=False)
+        while isinstance(answer, Answer) and (changed := _relabelled(manifest, answer.body)):
+            if not self._wait():
+                raise ClusterError(
+                    f"admission does not let {ref(manifest)} have the label {changed}; apply again"
+                )
+            answer = self._apply(manifest, force=force, dry=False)
         if isinstance(answer, Immutable | Unsaid):
             raise ClusterError(f"cannot replace {ref(manifest)}: {answer.detail}")
         return answer if isinstance(answer, Conflict) else None
@@ -125,8 +133,9 @@ class Cluster:
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
         if dry:
             query["dryRun"] = "All"
-        answer = self._ask_until_ready("PATCH", self._path(one), query, manifest)
-        if dry and _is_unready(answer):
+        patience = (_UNREADY,) if dry else (_UNREADY, _OWN_RULE)
+        answer = self._ask_until_ready("PATCH", self._path(one), query, manifest, patience)
+        if dry and _says(answer, (_UNREADY, _OWN_RULE)):
             return Unsaid(answer.message)
         if answer.status == 409 and (causes := _conflicts(answer)):
             managers = {found.group(1) for cause in causes
@@ -149,16 +158,26 @@ class Cluster:
         )
         return "" if answer.ok else answer.message
 
-    def _ask_until_ready(self, method: str, path: str, query: Mapping[str, str], body: Any = None) -> Answer:
+    def _ask_until_ready(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, patience: tuple[str, ...]
+    ) -> Answer:
         answer = self._connection.ask(method, path, query, body)
-        while _is_unready(answer) and (pause := next(self._pauses, None)) is not None:
-            self._sleep(pause)
+        while _says(answer, patience) and self._wait():
             answer = self._connection.ask(method, path, query, body)
         return answer
 
+    def _wait(self) -> bool:
+        """Pause, longer each time; False when this run has paused enough."""
+        pause = next(self._pauses, None)
+        if pause is None:
+            return False
+        self._sleep(pause)
+        return True
+
     def remove(self, one: Ref) -> None:
         """Background deletion; the server's garbage collector takes what hangs on it."""
-        answer = self._ask_until_ready("DELETE", self._path(one), {"propagationPolicy": "Background"})
+        query = {"propagationPolicy": "Background"}
+        answer = self._ask_until_ready("DELETE", self._path(one), query, None, (_UNREADY, _OWN_RULE))
         # 409: a namespace that is going away already
         if not answer.ok and answer.status not in {404, 409}:
             raise refused(answer, f"delete {one}")
@@ -239,8 +258,15 @@ def _root(version: str) -> str:
     return f"/apis/{version}" if "/" in version else f"/api/{version}"
 
 
-def _is_unready(answer: Answer) -> bool:
-    return not answer.ok and _UNREADY in answer.message
+def _says(answer: Answer, words: tuple[str, ...]) -> bool:
+    """Whether it is a refusal for one of these reasons."""
+    return not answer.ok and any(word in answer.message for word in words)
+
+
+def _relabelled(manifest: Object, written: Object) -> str:
+    """A label that admission changed on the way in, if any."""
+    stored = labels(written)
+    return next((key for key, value in labels(manifest).items() if stored.get(key) != value), "")
 
 
 def _conflicts(answer: Answer) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ Called by `plan` (which prints it) and `apply` (which also does it).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -35,6 +35,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     writes: tuple[Object, ...]
     removals: tuple[Change, ...]
     note: Object | None
+    leaving: tuple[str, ...] = ()  # namespaces that are asked for and are still being deleted
 
 
 def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bool = False) -> Prepared:
@@ -43,12 +44,16 @@ def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bo
     desired = {
         ref(manifest): manifest for manifest in manifests.render(tenants, live_namespaces=target.namespaces())
     }
-    existing = {**owned, **target.current(one for one in desired if one not in owned)}
+    present = {**owned, **target.current(one for one in desired if one not in owned)}
+    leaving = {
+        one.name for one, manifest in present.items() if one.kind == "Namespace" and _is_leaving(manifest)
+    }
+    existing = {one: manifest for one, manifest in present.items() if _home(one) not in leaving}
     desired = {one: _marked(one, manifest, existing) for one, manifest in desired.items()}
     remembered = owned.get(record.place())
     note = record.record(tenants)
     changes, conflicts = _written(target, desired, existing, force=force)
-    stale = to_remove(_stale(owned, desired)) if prune else []
+    stale = to_remove(_stale(owned, desired, leaving)) if prune else []
     removals = tuple(_removal(one, owned[one]) for one in stale)
     before = record.recall(remembered) if remembered else None
     running = target.pods()
@@ -66,7 +71,8 @@ def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bo
         writes.insert(
             0, record.record(TenantSet())
         )  # so that a first run that is interrupted leaves "from nothing"
-    return Prepared(plan=plan, writes=tuple(writes), removals=removals, note=note)
+    late = tuple(sorted(leaving & {one.name for one in desired if one.kind == "Namespace"}))
+    return Prepared(plan=plan, writes=tuple(writes), removals=removals, note=note, leaving=late)
 
 
 def _marked(one: Ref, manifest: Object, existing: Mapping[Ref, Object]) -> Object:
@@ -103,20 +109,27 @@ def _written(
 
 def _stated_fields(one: Ref, before: Object, after: Object) -> tuple[FieldChange, ...]:
     """The server does not say what it would be, so only the fields that we state are compared."""
-    seen = update(
-        one, before, {**before, **{key: value for key, value in after.items() if key != "metadata"}}
-    )
+    marks = {"labels": {**labels(before), **labels(after)}}
+    content = {key: value for key, value in after.items() if key != "metadata"}
+    seen = update(one, before, {**before, **content, "metadata": {**before["metadata"], **marks}})
     return seen.fields if seen else ()
 
 
-def _stale(owned: Mapping[Ref, Object], desired: Mapping[Ref, Object]) -> Iterator[Ref]:
+def _stale(
+    owned: Mapping[Ref, Object], desired: Mapping[Ref, Object], leaving: Container[str]
+) -> Iterator[Ref]:
     """Ours that nobody asks for, except the record and what is on its way out with its namespace."""
-    leaving = {one.name for one, manifest in owned.items()
-               if one.kind == "Namespace" and manifest["metadata"].get("deletionTimestamp")}  # fmt: skip
     for one in removed(owned, desired):
-        home = one.name if one.kind == "Namespace" else one.namespace
-        if one != record.place() and home not in leaving:
+        if one != record.place() and _home(one) not in leaving:
             yield one
+
+
+def _home(one: Ref) -> str:
+    return one.name if one.kind == "Namespace" else one.namespace
+
+
+def _is_leaving(manifest: Object) -> bool:
+    return "deletionTimestamp" in manifest["metadata"]
 
 
 def _removal(one: Ref, manifest: Object) -> Change:

@@ -14,6 +14,7 @@ import msgspec
 
 from tenants.isolation import Refusal, choose_runtime
 from tenants.manifests import SCHEDULER
+from tenants.manifests.classes import priority_class_name
 from tenants.model import Runtime, Tenant, TenantSet, Trust
 from tenants.plan import pod_security
 
@@ -26,6 +27,7 @@ _ORDERS: Final = (
 )  # fmt: skip
 _ORDER_PARTS: Final = ("cdi.k8s.io/", ".crio.io", "nri.io/", "blockio.resources.", "rdt.resources.")
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_SYSTEM_PRIORITIES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _DAY_SECONDS: Final = 86_400
 Spec = Mapping[str, Any]
 
@@ -189,9 +191,24 @@ def _placement(tenant: Tenant, spec: Spec, tenants: TenantSet) -> Iterator[Denia
         key = toleration.get("key") or ""
         if not key.startswith("node.kubernetes.io/") and key not in allowed:
             yield Denial("toleration", f"may not tolerate {key or 'every taint'}")
-    priority = spec.get("priority") or 0
+    yield from _priority(tenant, spec, tenants)
+
+
+def _priority(tenant: Tenant, spec: Spec, tenants: TenantSet) -> Iterator[Denial]:
+    """By the number, or by the class: Kubernetes' own two, or the one that carries a tenant's ceiling."""
+    named = spec.get("priorityClassName") or ""
+    known = _SYSTEM_PRIORITIES | {
+        priority_class_name(one): one.priority_ceiling for one in tenants.tenants.values()
+    }
+    if named and named not in known:
+        yield Denial(
+            "priority", f"the value of PriorityClass {named} is in no tenant file; --server asks for it"
+        )
+        return
+    priority = known[named] if named else spec.get("priority") or 0
     if priority > tenant.priority_ceiling:
-        yield Denial("priority", f"priority {priority} is above the ceiling {tenant.priority_ceiling}")
+        yield Denial("priority", f"priority {priority} is above the ceiling {tenant.priority_ceiling}; "
+                                 f"name priorityClassName {priority_class_name(tenant)}")  # fmt: skip
 
 
 def _tolerable(tenant: Tenant, tenants: TenantSet) -> set[str]:

@@ -48,7 +48,7 @@ class Immutable(msgspec.Struct, frozen=True):
 
 
 class Unsaid(msgspec.Struct, frozen=True):
-    """The server can't preview while its admission has lost its facts; an apply brings them back first."""
+    """The server can't preview: its admission judges by the facts of the last apply. An apply renews them first."""
 
     detail: str
 

@@ -118,9 +118,9 @@ def _namespaces(old: TenantSet, new: TenantSet, pods: Pods) -> Iterator[Effect]:
         was, becomes = before.get(pattern, ""), after.get(pattern, "")
         if was == becomes or was not in {"", *new.tenants}:
             continue  # goes away with its tenant, which is an effect of its own
-        stem = pattern.removesuffix("*")
-        held = sum(pod.namespace == pattern or (stem != pattern and pod.namespace.startswith(stem))
-                   for pod in pods or ())  # fmt: skip
+        held = _held(pattern, pods)
+        if not was and not held and becomes not in old.tenants:
+            continue  # comes with its tenant
         inside = f" with {count(held, 'running pod')}" if held else ""
         if was and becomes:
             text = f"namespace {pattern} moves from tenant {was} to {becomes}{inside}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from tenants.manifests.objects import MANAGED_BY, OWNER
 from tenants.model import TenantSet
 from tenants.plan.order import KINDS
-from tests.support.command import Ran, tenants, write_files
+from tests.support.command import Ran, argv, tenants, write_files
 from tests.support.kubernetes import ADMIN, Answer, ControlPlane, collection, wait_until
 from tests.support.manifests import SANDBOX
 
@@ -34,6 +35,14 @@ class Server:
 
     def apply(self, model: TenantSet, *words: str, user: str = ADMIN) -> Ran:
         return self.run("apply", model, "--yes", "--format", "json", *words, user=user)
+
+    def start(self, model: TenantSet, *words: str) -> subprocess.Popen[str]:
+        """An apply that the test may kill."""
+        files = write_files(self.directory / "tenants", model)
+        line = argv(
+            "apply", files, "--kubeconfig", self.plane.kubeconfig(), "--yes", "--format", "json", *words
+        )
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def plan(self, model: TenantSet, *words: str, user: str = ADMIN) -> Ran:
         return self.run("plan", model, *words, user=user)
@@ -95,6 +104,11 @@ class Server:
 def must(answer: Answer) -> Answer:
     assert answer.ok, f"{answer.status} {answer.message}"
     return answer
+
+
+def must_apply(server: Server, model: TenantSet, *words: str) -> None:
+    ran = server.apply(model, *words)
+    assert ran.status == 0, ran.out + ran.err
 
 
 def namespace(name: str, **labels: str) -> Json:

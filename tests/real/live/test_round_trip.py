@@ -10,30 +10,12 @@ import pytest
 from tenants.manifests import render
 from tenants.model import Allowance, Dimension, Network, Peer, Port, RuntimeClass, Tenant, TenantSet, Trust
 from tenants.quantity import UNLIMITED
-from tests.real.live.server import Server, must, namespace
+from tests.real.live.models import MODEL, changed, stated
+from tests.real.live.server import Server, must, must_apply, namespace
 from tests.support.command import steps
-from tests.support.manifests import AGENTS, CAUTIOUS, PLATFORM, SANDBOX, TENANTS
+from tests.support.manifests import SANDBOX
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("live")]
-
-
-def stated(tenant: Tenant) -> Tenant:
-    """With the quota that tenant files must state."""
-    needed = {Dimension("default", "cpu"): Allowance(), Dimension("default", "memory"): Allowance()}
-    return msgspec.structs.replace(tenant, quota={**needed, **tenant.quota})
-
-
-MODEL = msgspec.structs.replace(TENANTS, tenants={t.name: stated(t) for t in (PLATFORM, AGENTS, CAUTIOUS)})
-
-
-def without(model: TenantSet, name: str) -> TenantSet:
-    kept = {other: tenant for other, tenant in model.tenants.items() if other != name}
-    return msgspec.structs.replace(model, tenants=kept)
-
-
-def changed(model: TenantSet, name: str, **fields: Any) -> TenantSet:
-    tenant = msgspec.structs.replace(model.tenants[name], **fields)
-    return msgspec.structs.replace(model, tenants={**model.tenants, name: tenant})
 
 
 def plan_of(server: Server, model: TenantSet, *words: str) -> dict[str, Any]:
@@ -150,8 +132,3 @@ def test_the_record_survives_being_compressed(server: Server) -> None:
     )  # fmt: skip
     must_apply(server, many)
     assert plan_of(server, many)["empty"]
-
-
-def must_apply(server: Server, model: TenantSet, *words: str) -> None:
-    ran = server.apply(model, *words)
-    assert ran.status == 0, ran.out + ran.err
