@@ -71,6 +71,9 @@ class _Reader:
         if end == "to" and _is_dns(ports) and self._only_dns(peers):
             direction.dns = True
             return
+        if not ports and _is_anywhere(peers):
+            direction.open = True
+            return
         if not peers:
             if ports:
                 self.doubts.add(policy, f"opens ports to everybody; written as {', '.join(EVERYWHERE)}")
@@ -183,6 +186,14 @@ def _port(written: Mapping[str, Any]) -> Port:
     return Port(
         protocol=written.get("protocol", "TCP"), port=written.get("port"), end_port=written.get("endPort")
     )
+
+
+def _is_anywhere(peers: Iterable[Mapping[str, Any]]) -> bool:
+    """Every namespace and every address, but for those that stay closed anyway: how we write `isolate: false`."""
+    named = list(peers)
+    blocks = [peer["ipBlock"] for peer in named if "ipBlock" in peer]
+    whole = {block["cidr"] for block in blocks if set(block.get("except") or ()) <= set(METADATA_ADDRESSES)}
+    return whole >= set(EVERYWHERE) and {"namespaceSelector": {}} in named
 
 
 def _is_dns(ports: tuple[Port, ...]) -> bool:
