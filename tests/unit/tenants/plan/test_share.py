@@ -11,7 +11,7 @@ from tenants.quantity import UNLIMITED, Limit
 CPU = Dimension("default", "cpu")
 
 
-def tree(offered: int | None = None, **nodes: tuple[str, Allowance]) -> TenantSet:
+def tree(nodes: dict[str, tuple[str, Allowance]], offered: int | None = None) -> TenantSet:
     """Names that start with g are groups."""
     return TenantSet(
         tenants={name: Tenant(name=name, parent=parent, quota={CPU: share})
@@ -26,22 +26,23 @@ def allow(guaranteed: int, top: Limit = UNLIMITED, lend: Limit = UNLIMITED) -> A
     return Allowance(guaranteed=guaranteed, max=top, lend=lend)
 
 
-PAIR = {"a": ("g", allow(4)), "b": ("g", allow(6))}
-KEPT = {"a": ("g", allow(4, lend=1)), "b": ("g", allow(6))}
+Nodes = dict[str, tuple[str, Allowance]]
+PAIR: Nodes = {"a": ("g", allow(4)), "b": ("g", allow(6))}
+KEPT: Nodes = {"a": ("g", allow(4, lend=1)), "b": ("g", allow(6))}
 
 
 @pytest.mark.parametrize(
     ("name", "model", "used", "want_room", "want_decides"),
     [
-        ("nothing bounds it", tree(a=("", allow(4))), {}, UNLIMITED, ""),
-        ("its own max", tree(a=("", allow(4, 6))), {"a": 5}, 1, "a"),
-        ("lowered under use", tree(a=("", allow(4, 6))), {"a": 9}, -3, "a"),
-        ("the group's max", tree(g=("", allow(10, 10)), **PAIR), {"b": 3}, 7, "g"),
-        ("the pool", tree(8, a=("", allow(4)), b=("", allow(4))), {"b": 5}, 3, ""),
-        ("a neighbour's reserve is not for taking", tree(g=("", allow(10, 10)), **KEPT), {}, 10, "g"),
+        ("nothing bounds it", tree({"a": ("", allow(4))}), {}, UNLIMITED, ""),
+        ("its own max", tree({"a": ("", allow(4, 6))}), {"a": 5}, 1, "a"),
+        ("lowered under use", tree({"a": ("", allow(4, 6))}), {"a": 9}, -3, "a"),
+        ("the group's max", tree({"g": ("", allow(10, 10)), **PAIR}), {"b": 3}, 7, "g"),
+        ("the pool", tree({"a": ("", allow(4)), "b": ("", allow(4))}, 8), {"b": 5}, 3, ""),
+        ("a neighbour's reserve is not for taking", tree({"g": ("", allow(10, 10)), **KEPT}), {}, 10, "g"),
         (
             "the free part of a reserve is there at once",
-            tree(g=("", allow(10, 10)), **KEPT),
+            tree({"g": ("", allow(10, 10)), **KEPT}),
             {"b": 9},
             3,
             "g",
@@ -56,7 +57,7 @@ def test_room_and_who_decides(
 
 
 def test_a_borrower_meets_the_reserve_of_its_neighbour() -> None:
-    found = stand(tree(g=("", allow(10, 10)), **KEPT), "b", CPU, {"b": 5})
+    found = stand(tree({"g": ("", allow(10, 10)), **KEPT}), "b", CPU, {"b": 5})
     assert (found.room, found.decides) == (2, "g"), "10 less the 3 that a keeps less the 5 in use"
 
 
