@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from tenants.manifests.objects import READY_LABEL, TENANT_LABEL, TRUST_LABEL, Manifest, make
+from tenants.manifests.objects import READY_LABEL, TRUST_LABEL, Manifest, make
 from tenants.model import Tenant, TenantSet, Trust
 
 _POD_SECURITY = "pod-security.kubernetes.io/"
@@ -21,19 +21,19 @@ def namespaces_of(tenants: TenantSet, tenant: Tenant, live: Collection[str]) -> 
     return sorted({*tenant.namespaces, *covered})
 
 
-def namespace_labels(tenant: Tenant) -> dict[str, str]:
-    """What admission sets on every namespace of the tenant."""
-    level = "restricted" if tenant.trust is Trust.UNTRUSTED else "baseline"
-    return {
-        TENANT_LABEL: tenant.name,
-        TRUST_LABEL: tenant.trust.value,
-        f"{_POD_SECURITY}enforce": level,
-        f"{_POD_SECURITY}warn": "restricted",
-    }
+def pod_security_level(tenant: Tenant) -> str:
+    """Of the Pod Security Standards."""
+    return "restricted" if tenant.trust is Trust.UNTRUSTED else "baseline"
 
 
 def namespaces(tenant: Tenant, names: list[str]) -> Iterator[Manifest]:
     """One Namespace each."""
-    labels = {**namespace_labels(tenant), READY_LABEL: "true"}
+    level = pod_security_level(tenant)
+    labels = {
+        TRUST_LABEL: tenant.trust.value,
+        READY_LABEL: "true",
+        f"{_POD_SECURITY}enforce": level,
+        f"{_POD_SECURITY}warn": level,  # tells about a template when it is written, not when its pod fails
+    }
     for name in names:
         yield make("v1", "Namespace", name, tenant=tenant, labels=labels)

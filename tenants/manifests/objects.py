@@ -19,10 +19,10 @@ TENANT_LABEL: Final = "bulkhead.dev/tenant"
 TRUST_LABEL: Final = "bulkhead.dev/trust"
 READY_LABEL: Final = "bulkhead.dev/ready"
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"  # set by the API server, immutable: safe to select by
-FACTS_NAMESPACE: Final = "kube-system"  # always there, and no tenant has rights in it
 
 _APPLY_ORDER: Final = (
-    "ConfigMap",
+    "CustomResourceDefinition",
+    "TenantTable",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
     "MutatingAdmissionPolicy",

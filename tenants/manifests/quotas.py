@@ -66,10 +66,19 @@ def quotas(tenants: TenantSet, tenant: Tenant, namespace: str) -> Iterator[Manif
     hard = hard_limits(tenants, tenant)
     if hard:
         yield make("v1", "ResourceQuota", "bulkhead", namespace=namespace, tenant=tenant, spec={"hard": hard})
+    if tenant.trust is Trust.UNTRUSTED:
+        yield _no_affinity_across_namespaces(tenant, namespace)
     defaults = {"type": "Container", "defaultRequest": dict(_DEFAULT_REQUEST)}
     yield make(
         "v1", "LimitRange", "bulkhead", namespace=namespace, tenant=tenant, spec={"limits": [defaults]}
     )
+
+
+def _no_affinity_across_namespaces(tenant: Tenant, namespace: str) -> Manifest:
+    """Anti-affinity against the pods of others would keep them off every node of a zone."""
+    scope = {"scopeName": "CrossNamespacePodAffinity", "operator": "Exists"}
+    spec = {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [scope]}}
+    return make("v1", "ResourceQuota", "bulkhead-affinity", namespace=namespace, tenant=tenant, spec=spec)
 
 
 def _caps(tenants: TenantSet, tenant: Tenant, runtime_class: str) -> dict[str, int]:

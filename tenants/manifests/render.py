@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from tenants.manifests.access import access
-from tenants.manifests.admission.facts import facts
+from tenants.manifests.admission.facts import facts, facts_definition
 from tenants.manifests.admission.mutations import mutations
 from tenants.manifests.admission.policies import policies
 from tenants.manifests.classes import priority_classes, runtime_class
@@ -34,7 +34,7 @@ def render(
             rights as the named ones do. Pods in them are refused until they have (`bulkhead.dev/ready`).
         scheduler: name of the tenant-aware scheduler; pods of tenants get it, untrusted ones must have it.
     """
-    whole = [facts(tenants, scheduler), *policies(), *mutations()]
+    whole = [facts_definition(), facts(tenants, scheduler), *policies(), *mutations()]
     whole += map(runtime_class, tenants.runtime_classes.values())
     for tenant in tenants.tenants.values():
         whole += _of_tenant(tenants, tenant, live_namespaces)

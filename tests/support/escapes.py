@@ -61,6 +61,11 @@ ESCAPES: Final = (
     Escape("untrusted-workload", "runtime-annotation",
            annotations={"io.kubernetes.cri.untrusted-workload": "false"}),
     Escape("cri-annotation", "runtime-annotation", annotations={"io.kubernetes.cri.rdt-class": "gold"}),
+    Escape("containerd-handler", "runtime-annotation",
+           annotations={"io.containerd.cri.runtime-handler": "runc"}),
+    Escape("block-io-class", "runtime-annotation",
+           annotations={"blockio.resources.beta.kubernetes.io/pod": "high"}),
+    Escape("cache-class", "runtime-annotation", annotations={"rdt.resources.beta.kubernetes.io/pod": "gold"}),
     Escape("kata-virtiofs", "runtime-annotation",
            annotations={"io.katacontainers.config.hypervisor.virtio_fs_extra_args": '["-o","source=/"]'}),
     Escape("kata-kernel", "runtime-annotation",
@@ -117,6 +122,8 @@ ESCAPES: Final = (
     Escape("readiness-host", "probe-host",
            container={"readinessProbe": {"tcpSocket": {"port": 22, "host": "10.0.0.1"}}}),
     Escape("startup-host", "probe-host", container={"startupProbe": {"httpGet": _HTTP}}),
+    Escape("sidecar-host", "probe-host",
+           container={"restartPolicy": "Always", "livenessProbe": {"httpGet": _HTTP}}, place=Place.INIT),
     Escape("poststart-host", "probe-host", container={"lifecycle": {"postStart": {"httpGet": _HTTP}}}),
     Escape("prestop-host", "probe-host", container={"lifecycle": {"preStop": {"httpGet": _HTTP}}}),
     Escape("node-name", "node-name", {"nodeName": "node-1"}, on_create_only=True),
@@ -128,11 +135,44 @@ ESCAPES: Final = (
     Escape("tolerate-runc-only", "toleration",
            _tolerate(key="bulkhead.dev/runc-only", operator="Equal", value="true", effect="NoSchedule")),
     Escape("high-priority", "priority", {"priorityClassName": "high"}),
-    Escape("cluster-critical", "priority", {"priorityClassName": "system-cluster-critical"}),
-    Escape("node-critical", "priority", {"priorityClassName": "system-node-critical"}),
+    Escape("cluster-critical", "priority", {"priorityClassName": "system-cluster-critical"}, trusted_rule="priority"),
+    Escape("node-critical", "priority", {"priorityClassName": "system-node-critical"}, trusted_rule="priority"),
     Escape("year-long-token", "token",
            _volume(projected={"sources": [
                {"serviceAccountToken": {"path": "token", "expirationSeconds": 31_536_000}}]})),
+)  # fmt: skip
+
+# What must stay possible: each row is close to a rule and on the right side of it.
+HARMLESS: Final = (
+    Escape("as-it-is", ""),
+    Escape("own-class", "", {"runtimeClassName": "bulkhead"}),
+    Escape("low-port", "", container=_context(capabilities={"add": ["NET_BIND_SERVICE"]})),
+    Escape("safe-sysctl", "",
+           {"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}]}}),
+    Escape("container-port", "", container={"ports": [{"containerPort": 80}]}),
+    Escape("probes-of-its-own", "",
+           container={"livenessProbe": {"httpGet": {"port": 80}}, "readinessProbe": {"tcpSocket": {"port": 80}},
+                      "startupProbe": {"exec": {"command": ["true"]}},
+                      "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}),
+    Escape("usual-volumes", "", {"volumes": [
+        {"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "x"}},
+        {"name": "c", "secret": {"secretName": "x"}}, {"name": "d", "persistentVolumeClaim": {"claimName": "x"}},
+        {"name": "e", "downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"name": "f", "csi": {"driver": "secrets.example"}}, {"name": "g", "image": {"reference": "example/a:1"}},
+        {"name": "h", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}]}},
+    ]}),
+    Escape("mounted-token", "", {"automountServiceAccountToken": True}),
+    Escape("user-namespace", "", {"hostUsers": False}),
+    Escape("own-taint", "", _tolerate(key="bulkhead.dev/sandbox", operator="Exists")),
+    Escape("slow-node", "",
+           _tolerate(key="node.kubernetes.io/unreachable", operator="Exists", effect="NoExecute")),
+    Escape("gpu", "",
+           {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+           {"resources": {"limits": {"nvidia.com/gpu": "1"}}}),
+    Escape("ceiling", "", {"priorityClassName": "bulkhead-agents"}),
+    Escape("chosen-nodes", "", {"nodeSelector": {"zone": "a"}}),
+    Escape("own-annotation", "", annotations={"example.com/team": "blue", "prometheus.io/scrape": "true"}),
 )  # fmt: skip
 
 

@@ -57,6 +57,13 @@ class Api:
         self._token = token
 
     def call(self, method: str, path: str, body: object = None, content_type: str = JSON) -> Answer:
+        try:
+            return self._call(method, path, body, content_type)
+        except (ConnectionError, ssl.SSLEOFError, http.client.HTTPException):
+            self._connection.close()  # the server ends connections that idle; a request on one was never read
+            return self._call(method, path, body, content_type)
+
+    def _call(self, method: str, path: str, body: object, content_type: str) -> Answer:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": JSON}
         self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         answer = self._connection.getresponse()
@@ -117,7 +124,7 @@ class ControlPlane:
         self._tokens = {name: secrets.token_hex(16) for name in self._users}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._apis: list[Api] = []
-        self.etcd_port, self._peer_port, self.port = free_ports(3)
+        self._etcd_port, self._peer_port, self.port = free_ports(3)
 
     def __enter__(self) -> ControlPlane:
         try:
@@ -135,6 +142,16 @@ class ControlPlane:
     @property
     def authority(self) -> Path:
         return self._directory / "certificates" / "apiserver.crt"
+
+    @property
+    def pids(self) -> list[int]:
+        """Of every process that was started."""
+        return [process.pid for process in self._processes]
+
+    @property
+    def ports(self) -> list[int]:
+        """Where etcd and kube-apiserver listen."""
+        return [self._etcd_port, self._peer_port, self.port]
 
     def api(self, user: str = ADMIN) -> Api:
         """A connection of a user; closed with the control plane."""
@@ -194,7 +211,7 @@ class ControlPlane:
                 process.wait(20)
         shutil.rmtree(self._directory)
         assert all(process.returncode is not None for process in self._processes)
-        assert not [port for port in (self.etcd_port, self.port) if is_open(port)], "a port is still open"
+        assert not [port for port in self.ports if is_open(port)], "a port is still open"
 
     def _start(self) -> None:
         self._directory.mkdir()
@@ -208,17 +225,17 @@ class ControlPlane:
         self._run(
             "etcd",
             f"--data-dir={self._directory}/etcd",
-            f"--listen-client-urls=http://127.0.0.1:{self.etcd_port}",
-            f"--advertise-client-urls=http://127.0.0.1:{self.etcd_port}",
+            f"--listen-client-urls=http://127.0.0.1:{self._etcd_port}",
+            f"--advertise-client-urls=http://127.0.0.1:{self._etcd_port}",
             f"--listen-peer-urls=http://127.0.0.1:{self._peer_port}",
             f"--initial-advertise-peer-urls=http://127.0.0.1:{self._peer_port}",
             f"--initial-cluster=default=http://127.0.0.1:{self._peer_port}",
             "--unsafe-no-fsync",
         )
-        wait_until("etcd listens", lambda: is_open(self.etcd_port) or None, START_SECONDS)
+        wait_until("etcd listens", lambda: is_open(self._etcd_port) or None, START_SECONDS)
         self._run(
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
             f"--cert-dir={self._directory}/certificates",
             f"--secure-port={self.port}",
             "--bind-address=127.0.0.1",

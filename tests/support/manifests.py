@@ -65,6 +65,7 @@ CAUTIOUS: Final = Tenant(
     trust=Trust.TRUSTED,
     isolation=Isolation(runtime=Runtime.BULKHEAD),
     namespaces=("cautious",),
+    namespace_prefixes=("agents-vip-",),  # longer than the other tenant's, so it wins
     network=Network(isolate=False),
     admins=(Admin(kind="ServiceAccount", name="deployer"),),
 )

@@ -1,67 +1,104 @@
-"""The tenant facts as data for CEL: one ConfigMap that every policy reads as `params`. Pure.
-
-Keys (`<t>` a tenant):
-    namespace.<name>   the tenant that owns the namespace of this name
-    prefixes           space-separated prefixes; prefix.<prefix> = the tenant that owns what it covers
-    trust.<t>          trusted | untrusted
-    class.<t>          RuntimeClass of a pod that names none; empty = the node's default
-    classes.<t>        space-separated RuntimeClasses that its pods may name
-    tolerations.<t>    space-separated taint keys that its pods may tolerate beside node.kubernetes.io/*
-    devices.<t>        space-separated extended resources that its pods may ask for
-    ceiling.<t>        highest priority of its pods
-    priorityclass.<t>  the PriorityClass that carries that priority
-    sandbox.<t>        required, where its pods may not run without one
-    level.<t>          Pod Security level of its namespaces
-    scheduler          the scheduler that untrusted pods must name
+"""The tenant facts as data for CEL: one TenantTable that every policy reads as `params`. Pure.
 
 A tenant is looked up by the *name* of the namespace, not by a label: a namespace is guarded from the moment
-it exists, and a missing or forged label changes nothing.
+it exists, and a missing or forged label changes nothing. The table is a custom resource and no ConfigMap,
+because kube-apiserver (1.36) stops its shared ConfigMap informer when the last binding that reads one goes,
+and never starts it again: facts written after a reinstallation would be ignored (docs/admission.md).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tenants.isolation import needs_sandbox
 from tenants.manifests.classes import priority_class_name
-from tenants.manifests.namespaces import namespace_labels
-from tenants.manifests.objects import FACTS_NAMESPACE, Manifest, make
+from tenants.manifests.namespaces import pod_security_level
+from tenants.manifests.objects import Manifest, make
 from tenants.manifests.quotas import allowed_classes, default_class
 from tenants.model import Tenant, TenantSet
 
-FACTS_NAME: Final = "bulkhead-tenants"
+FACTS_GROUP: Final = "bulkhead.dev"
+FACTS_VERSION: Final = "v1"
+FACTS_KIND: Final = "TenantTable"
+FACTS_NAME: Final = "tenants"
+FACTS_PLURAL: Final = "tenanttables"
+
+_TEXT: Final = {"type": "string"}
+_TEXTS: Final = {"type": "array", "items": _TEXT}
+_OWNERS: Final = {"type": "object", "additionalProperties": _TEXT}
+_TENANT: Final = {
+    "trust": (_TEXT, "trusted or untrusted"),
+    "sandboxRequired": ({"type": "boolean"}, "its pods may not run without a sandbox"),
+    "runtimeClass": (_TEXT, "of a pod that names none; empty = the node's default"),
+    "runtimeClasses": (_TEXTS, "what its pods may name"),
+    "tolerations": (_TEXTS, "taint keys that its pods may tolerate beside node.kubernetes.io/*"),
+    "devices": (_TEXTS, "extended resources that its pods may ask for"),
+    "priorityCeiling": ({"type": "integer", "format": "int64"}, "highest priority of its pods"),
+    "priorityClass": (_TEXT, "the PriorityClass that carries that priority"),
+    "podSecurity": (_TEXT, "Pod Security level of its namespaces"),
+}
+_TABLE: Final = {
+    "scheduler": (_TEXT, "the scheduler that untrusted pods must name"),
+    "namespaces": (_OWNERS, "namespace -> tenant"),
+    "prefixes": (_OWNERS, "prefix of namespaces -> tenant; the longest counts"),
+}
+
+
+def facts_definition() -> Manifest:
+    """The CustomResourceDefinition of TenantTable. Every field is required: a rule never finds one missing."""
+    tenants = {"type": "object", "additionalProperties": _object(_TENANT)}
+    spec = _object({**_TABLE, "tenants": (tenants, "tenant -> what its pods may be")})
+    schema = {"type": "object", "required": ["spec"], "properties": {"spec": spec}}
+    version = {
+        "name": FACTS_VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return make(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        f"{FACTS_PLURAL}.{FACTS_GROUP}",
+        spec={
+            "group": FACTS_GROUP,
+            "scope": "Cluster",
+            "names": {"kind": FACTS_KIND, "plural": FACTS_PLURAL, "singular": FACTS_KIND.lower()},
+            "versions": [version],
+        },
+    )
 
 
 def facts(tenants: TenantSet, scheduler: str) -> Manifest:
-    """The ConfigMap. Its size bounds the number of tenants: 1 MiB holds about three thousand."""
-    data = {"scheduler": scheduler}
-    prefixes: list[str] = []
-    for tenant in tenants.tenants.values():
-        data |= {f"namespace.{name}": tenant.name for name in tenant.namespaces}
-        data |= {f"prefix.{prefix}": tenant.name for prefix in tenant.namespace_prefixes}
-        data |= _of_tenant(tenants, tenant)
-        prefixes += tenant.namespace_prefixes
-    data["prefixes"] = " ".join(sorted(prefixes))
-    return make("v1", "ConfigMap", FACTS_NAME, namespace=FACTS_NAMESPACE, data=dict(sorted(data.items())))
+    """The table. With what the API server adds it has to stay under etcd's 2 MiB: 2,000 tenants fit."""
+    everyone = [tenants.tenants[name] for name in sorted(tenants.tenants)]
+    spec = {
+        "scheduler": scheduler,
+        "namespaces": dict(sorted((name, t.name) for t in everyone for name in t.namespaces)),
+        "prefixes": dict(sorted((prefix, t.name) for t in everyone for prefix in t.namespace_prefixes)),
+        "tenants": {tenant.name: _of_tenant(tenants, tenant) for tenant in everyone},
+    }
+    return make(f"{FACTS_GROUP}/{FACTS_VERSION}", FACTS_KIND, FACTS_NAME, spec=spec)
 
 
-def _of_tenant(tenants: TenantSet, tenant: Tenant) -> dict[str, str]:
+def _of_tenant(tenants: TenantSet, tenant: Tenant) -> dict[str, Any]:
     classes = allowed_classes(tenants, tenant)
     tolerated = {
         t["key"] for name in classes for t in tenants.runtime_classes[name].tolerations if "key" in t
     }
     devices = {d.resource for d, share in tenant.quota.items() if "/" in d.resource and share.max != 0}
-    stated = {
+    return {
         "trust": tenant.trust.value,
-        "sandbox": "required" if needs_sandbox(tenant) else "",
-        "class": default_class(tenants, tenant),
-        "classes": " ".join(classes),
-        "tolerations": " ".join(
-            sorted(tolerated | devices)
-        ),  # a GPU node is tainted with the resource's name
-        "devices": " ".join(sorted(devices)),
-        "ceiling": str(tenant.priority_ceiling),
-        "priorityclass": priority_class_name(tenant),
-        "level": namespace_labels(tenant)["pod-security.kubernetes.io/enforce"],
+        "sandboxRequired": needs_sandbox(tenant),
+        "runtimeClass": default_class(tenants, tenant),
+        "runtimeClasses": classes,
+        "tolerations": sorted(tolerated | devices),  # a GPU node is tainted with the resource's name
+        "devices": sorted(devices),
+        "priorityCeiling": tenant.priority_ceiling,
+        "priorityClass": priority_class_name(tenant),
+        "podSecurity": pod_security_level(tenant),
     }
-    return {f"{key}.{tenant.name}": value for key, value in stated.items()}
+
+
+def _object(fields: dict[str, tuple[Any, str]]) -> dict[str, Any]:
+    properties = {name: {**schema, "description": about} for name, (schema, about) in fields.items()}
+    return {"type": "object", "required": sorted(fields), "properties": properties}

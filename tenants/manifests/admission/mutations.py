@@ -1,7 +1,7 @@
 """The MutatingAdmissionPolicies: what a tenant need not write. Pure; called by `render`.
 
 They only fill in; `policies` verifies afterwards. A cluster that has no MutatingAdmissionPolicy (Kubernetes
-before 1.36 without the feature gate) is as safe and less comfortable: what would have been filled in is
+before 1.36) is as safe and less comfortable: what would have been filled in is
 refused when missing.
 """
 
@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tenants.manifests.admission.policies import API, constraints, param_ref
-from tenants.manifests.admission.tenancy import REQUEST_TENANT, Variables, fact, owner_of
+from tenants.manifests.admission.cel import REQUEST_TENANT, Variables, fact, owner_of
+from tenants.manifests.admission.policies import API, constraints, param_kind, param_ref
 from tenants.manifests.objects import Manifest, make
 
 _RUNTIME: Final = f"""
-    variables.tenant == '' || has(object.spec.runtimeClassName) || {fact("class")} == '' ? Object{{}}
-    : Object{{spec: Object.spec{{runtimeClassName: {fact("class")}}}}}
+    variables.tenant == '' || has(object.spec.runtimeClassName) || {fact("runtimeClass")} == '' ? Object{{}}
+    : Object{{spec: Object.spec{{runtimeClassName: {fact("runtimeClass")}}}}}
 """
 _SCHEDULER: Final = """
-    variables.tenant == '' || (has(object.spec.schedulerName) && object.spec.schedulerName != 'default-scheduler')
-    ? Object{} : Object{spec: Object.spec{schedulerName: params.data['scheduler']}}
+    variables.tenant == ''
+    || (has(object.spec.schedulerName) && object.spec.schedulerName != 'default-scheduler') ? Object{}
+    : Object{spec: Object.spec{schedulerName: params.spec.scheduler}}
 """
 _LABELS: Final = f"""
     variables.tenant == '' ? Object{{}} : Object{{metadata: Object.metadata{{labels: {{
@@ -28,8 +29,8 @@ _LABELS: Final = f"""
 """
 _LEVEL: Final = f"""
     variables.tenant == '' || request.operation != 'CREATE' ? Object{{}} : Object{{metadata: Object.metadata{{
-    labels: {{'pod-security.kubernetes.io/enforce': string({fact("level")}),
-    'pod-security.kubernetes.io/warn': 'restricted'}}}}}}
+    labels: {{'pod-security.kubernetes.io/enforce': {fact("podSecurity")},
+    'pod-security.kubernetes.io/warn': {fact("podSecurity")}}}}}}}
 """
 _UNMOUNTED: Final = """
     !variables.untrusted || has(object.automountServiceAccountToken) ? Object{}
@@ -60,7 +61,7 @@ def _policy(
     spec = {
         "failurePolicy": "Fail",
         "reinvocationPolicy": "IfNeeded",  # a webhook that adds pods' fields later must not undo ours
-        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "paramKind": param_kind(),
         "matchConstraints": constraints([match]),
         "variables": [dict(v) for v in variables],
         "mutations": [

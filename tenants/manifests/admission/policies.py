@@ -1,9 +1,7 @@
 """The ValidatingAdmissionPolicies and their bindings: what is refused whoever asks, and however. Pure.
 
-All fail closed: an expression that errs, or facts that are missing, deny. One law stands for every object
-that holds a wall up: it is changed only by those who may change its kind in *every* namespace. That is true
-of the platform, of kube-scheduler and of the controllers, and never of a tenant, however much its own
-RoleBindings give it.
+All fail closed: an expression that errs, or facts that are missing, deny. The rules themselves are tables:
+`pod_rules` for what runs, `wall_rules` for what holds it in.
 """
 
 from __future__ import annotations
@@ -11,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from tenants.manifests.admission.facts import FACTS_NAME
-from tenants.manifests.admission.rules import POD_VARIABLES, TENANT_RUNTIME, UNTRUSTED_POD_RULES, Rule
-from tenants.manifests.admission.tenancy import (
-    REQUEST_TENANT,
-    Variables,
-    allowed_everywhere,
-    fact,
-    owner_of,
-    variable,
+from tenants.manifests.admission.cel import REQUEST_TENANT, Rule, Variables, owner_of, variable
+from tenants.manifests.admission.facts import FACTS_GROUP, FACTS_KIND, FACTS_NAME, FACTS_PLURAL, FACTS_VERSION
+from tenants.manifests.admission.pod_rules import POD_VARIABLES, TENANT_POD_RULES, UNTRUSTED_POD_RULES
+from tenants.manifests.admission.wall_rules import (
+    ACCESS_RULES,
+    FACTS_RULE,
+    NAMESPACE_RULES,
+    NAMESPACE_VARIABLES,
+    OBJECT_RULES,
+    WALL_RULES,
 )
-from tenants.manifests.objects import FACTS_NAMESPACE, NAMESPACE_NAME, Manifest, make
+from tenants.manifests.objects import NAMESPACE_NAME, Manifest, make
 
 API: Final = "admissionregistration.k8s.io/v1"
 _CLUSTER_NAMESPACES: Final = ["default", "kube-node-lease", "kube-public", "kube-system"]
 _WRITES: Final = ["CREATE", "UPDATE", "DELETE"]
-_VERB: Final = "{'CREATE': 'create', 'UPDATE': 'update', 'DELETE': 'delete'}[request.operation]"
-_MAY_WRITE: Final = allowed_everywhere("request.resource.group", "request.resource.resource", _VERB)
-_MAY_BIND: Final = allowed_everywhere("''", "'pods'", "'create'", "'binding'")
-_MAY_OPEN: Final = allowed_everywhere("'networking.k8s.io'", "'networkpolicies'", "'create'")
-_MAY_LABEL: Final = allowed_everywhere("''", "'namespaces'", "'update'")
-
 # A pod from before the policies can still be labelled, finished and deleted; it cannot be changed.
 _POD_CHANGED: Final = {
     "name": "spec-or-annotations-change",
@@ -41,105 +34,17 @@ _POD_CHANGED: Final = {
     " != (has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {})",
 }
 
-_ACCESS_RULES: Final = (
-    Rule(
-        "binding",
-        "!(request.resource.resource == 'bindings' || request.subResource == 'binding')"
-        f" || variables.tenant == '' || {_MAY_BIND}",
-        "'pods are bound by the scheduler, which reserves quota and looks at the neighbours'",
-    ),
-    Rule(
-        "foreign-exec",
-        "request.operation != 'CONNECT' || !variables.untrusted || variables.callerTenant == ''"
-        " || variables.callerTenant == variables.tenant",
-        "'a service account of tenant ' + variables.callerTenant + ' has no business in a pod of tenant '"
-        " + variables.tenant",
-    ),
-)
-
-_NAMESPACE_VARIABLES: Final[Variables] = [
-    *owner_of("object.metadata.name", "tenant"),
-    variable("labels", "has(object.metadata.labels) ? object.metadata.labels : {}"),
-    variable(
-        "oldLabels",
-        "oldObject != null && has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}",
-    ),
-]
-_NAMESPACE_RULES: Final = (
-    Rule(
-        "tenant-label",
-        "('bulkhead.dev/tenant' in variables.labels ? variables.labels['bulkhead.dev/tenant'] : '')"
-        " == variables.tenant",
-        "'namespace ' + object.metadata.name + ' belongs to '"
-        " + (variables.tenant == '' ? 'no tenant' : 'tenant ' + variables.tenant)"
-        " + ', and its label bulkhead.dev/tenant must say so'",
-    ),
-    Rule(
-        "trust-label",
-        "('bulkhead.dev/trust' in variables.labels ? variables.labels['bulkhead.dev/trust'] : '')"
-        f" == {fact('trust')}",
-        "'label bulkhead.dev/trust must be that of the tenant file'",
-    ),
-    Rule(
-        "ready-label",
-        "variables.labels.exists(k, k == 'bulkhead.dev/ready')"
-        " == variables.oldLabels.exists(k, k == 'bulkhead.dev/ready')"
-        f" || {_MAY_OPEN}",
-        "'bulkhead.dev/ready is set by those who write the NetworkPolicy that it stands for'",
-    ),
-    Rule(
-        "pod-security-label",
-        "oldObject == null || variables.tenant == ''"
-        " || variables.labels.filter(k, k.startsWith('pod-security.kubernetes.io/'))"
-        ".all(k, k in variables.oldLabels && variables.labels[k] == variables.oldLabels[k])"
-        " && variables.oldLabels.filter(k, k.startsWith('pod-security.kubernetes.io/'))"
-        f".all(k, k in variables.labels) || {_MAY_LABEL}",
-        "'the Pod Security level of a tenant is the platform\\'s'",
-    ),
-)
-
-_WALL_RULES: Final = (
-    Rule(
-        "platform-object",
-        "!((oldObject != null ? [oldObject] : []) + (object != null ? [object] : []))"
-        ".exists(o, has(o.metadata.labels) && 'app.kubernetes.io/managed-by' in o.metadata.labels"
-        " && o.metadata.labels['app.kubernetes.io/managed-by'] == 'bulkhead')"
-        f" || {_MAY_WRITE}",
-        "request.resource.resource + ' of Bulkhead are changed by the platform alone'",
-    ),
-    Rule(
-        "network-policy",
-        "request.resource.resource != 'networkpolicies' || request.operation == 'DELETE'"
-        " || variables.tenant == ''"
-        f" || {_MAY_WRITE}",
-        "'NetworkPolicies only add flows, so those of tenant ' + variables.tenant"
-        " + ' come from its tenant file'",
-    ),
-)
-
-_OBJECT_RULES: Final = (
-    Rule(
-        "token-secret",
-        "request.resource.resource != 'secrets' || !has(object.type)"
-        " || object.type != 'kubernetes.io/service-account-token'",
-        "'a token secret never expires; mount a projected token'",
-    ),
-    Rule(
-        "external-ip",
-        "request.resource.resource != 'services' || !has(object.spec.externalIPs)"
-        " || object.spec.externalIPs.size() == 0",
-        "'externalIPs draw traffic that is meant for others'",
-    ),
-)
-
 
 def _only_untrusted(rules: Iterable[Rule]) -> list[Rule]:
     return [Rule(r.name, f"!variables.untrusted || ({r.holds})", r.why) for r in rules]
 
 
+def _of_tenants(rules: Iterable[Rule]) -> list[Rule]:
+    return [Rule(r.name, f"variables.tenant == '' || ({r.holds})", r.why) for r in rules]
+
+
 def policies() -> Iterator[Manifest]:
-    """Five policies, each with a binding of the same name."""
-    trusted_runtime = f"variables.untrusted || variables.tenant == '' || ({TENANT_RUNTIME.holds})"
+    """Six policies, each with a binding of the same name."""
     yield from _policy(
         "bulkhead-pods",
         [
@@ -147,14 +52,14 @@ def policies() -> Iterator[Manifest]:
             _match("", ["pods/ephemeralcontainers", "pods/resize"], ["UPDATE"]),
         ],
         [*REQUEST_TENANT, *POD_VARIABLES],
-        [*_only_untrusted(UNTRUSTED_POD_RULES), TENANT_RUNTIME._replace(holds=trusted_runtime)],
+        [*_only_untrusted(UNTRUSTED_POD_RULES), *_of_tenants(TENANT_POD_RULES)],
         conditions=[_POD_CHANGED],
     )
     yield from _policy(
         "bulkhead-pod-access",
         [
             _match("", ["bindings", "pods/binding"], ["CREATE"]),
-            _match("", ["pods/attach", "pods/exec", "pods/portforward"], ["CONNECT"]),
+            _match("", ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy"], ["CONNECT"]),
         ],
         [
             *REQUEST_TENANT,
@@ -165,13 +70,13 @@ def policies() -> Iterator[Manifest]:
             ),
             *owner_of("variables.caller", "callerTenant"),
         ],
-        _ACCESS_RULES,
+        ACCESS_RULES,
     )
     yield from _policy(
         "bulkhead-namespaces",
         [_match("", ["namespaces"], ["CREATE", "UPDATE"])],
-        _NAMESPACE_VARIABLES,
-        _NAMESPACE_RULES,
+        NAMESPACE_VARIABLES,
+        NAMESPACE_RULES,
     )
     yield from _policy(
         "bulkhead-walls",
@@ -183,32 +88,57 @@ def policies() -> Iterator[Manifest]:
             _match("scheduling.k8s.io", ["priorityclasses"], _WRITES),
         ],
         REQUEST_TENANT,
-        _WALL_RULES,
+        WALL_RULES,
     )
     yield from _policy(
         "bulkhead-objects",
-        [_match("", ["secrets", "services"], ["CREATE", "UPDATE"])],
+        [_match("", ["persistentvolumeclaims", "secrets", "services"], ["CREATE", "UPDATE"])],
         REQUEST_TENANT,
-        _only_untrusted(_OBJECT_RULES),
+        _only_untrusted(OBJECT_RULES),
     )
+    yield from _guard_of_facts()
+
+
+def _guard_of_facts() -> Iterator[Manifest]:
+    """Without the facts no pod starts outside the cluster's own namespaces, so they go last of all."""
+    definition = f"{FACTS_PLURAL}.{FACTS_GROUP}"
+    table = _match(FACTS_GROUP, [FACTS_PLURAL], ["DELETE"])
+    its_kind = _match("apiextensions.k8s.io", ["customresourcedefinitions"], ["DELETE"])
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": {},
+            "objectSelector": {},
+            "resourceRules": [table, {**its_kind, "resourceNames": [definition]}],
+        },
+        "validations": [_validation(FACTS_RULE)],
+    }
+    yield from _bound("bulkhead-facts", spec, {})
 
 
 def rule_names() -> list[str]:
     """Every name that a denial can begin with, for docs and tests."""
     groups = (
         UNTRUSTED_POD_RULES,
-        (TENANT_RUNTIME,),
-        _ACCESS_RULES,
-        _NAMESPACE_RULES,
-        _WALL_RULES,
-        _OBJECT_RULES,
+        TENANT_POD_RULES,
+        ACCESS_RULES,
+        NAMESPACE_RULES,
+        WALL_RULES,
+        OBJECT_RULES,
+        (FACTS_RULE,),
     )
     return [rule.name for group in groups for rule in group]
 
 
+def param_kind() -> dict[str, str]:
+    """What the facts are."""
+    return {"apiVersion": f"{FACTS_GROUP}/{FACTS_VERSION}", "kind": FACTS_KIND}
+
+
 def param_ref() -> dict[str, str]:
-    """The facts; without them nothing that the policies match is admitted."""
-    return {"name": FACTS_NAME, "namespace": FACTS_NAMESPACE, "parameterNotFoundAction": "Deny"}
+    """Which facts; without them nothing that the policies match is admitted."""
+    return {"name": FACTS_NAME, "parameterNotFoundAction": "Deny"}
 
 
 def constraints(rules: list[Manifest]) -> dict[str, Any]:
@@ -241,15 +171,19 @@ def _policy(
 ) -> Iterator[Manifest]:
     spec = {
         "failurePolicy": "Fail",
-        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "paramKind": param_kind(),
         "matchConstraints": constraints(matches),
         "variables": [dict(v) for v in variables],
         "validations": [_validation(rule) for rule in rules],
     }
     if conditions:
         spec["matchConditions"] = [dict(c) for c in conditions]
+    yield from _bound(name, spec, {"paramRef": param_ref()})
+
+
+def _bound(name: str, spec: Manifest, params: Manifest) -> Iterator[Manifest]:
     yield make(API, "ValidatingAdmissionPolicy", name, spec=spec)
-    binding = {"policyName": name, "paramRef": param_ref(), "validationActions": ["Deny"]}
+    binding = {"policyName": name, **params, "validationActions": ["Deny"]}
     yield make(API, "ValidatingAdmissionPolicyBinding", name, spec=binding)
 
 

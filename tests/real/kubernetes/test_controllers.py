@@ -3,6 +3,7 @@ its pod never comes; the workload's own condition or event says which rule refus
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -100,3 +101,24 @@ def test_a_trusted_tenant_gets_its_pods(world: World, kind: str, escape: Escape)
     name = f"{escape.name}-{kind.lower()}"
     [pod] = wait_until(f"a pod of {name}", lambda: pods_of(world, TRUSTED, name) or None)
     assert pod["spec"].get("runtimeClassName") == escape.spec.get("runtimeClassName")
+
+
+@pytest.fixture
+def node(world: World) -> Iterator[str]:
+    must(world.admin.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-9"}}))
+    must(
+        world.admin.merge("/api/v1/nodes/node-9", {"spec": {"taints": []}})
+    )  # not-ready until a kubelet reports
+    yield "node-9"
+    must(world.admin.delete("/api/v1/nodes/node-9"))
+
+
+def test_what_a_daemon_set_tolerates_of_its_own_accord_is_no_escape(world: World, node: str) -> None:
+    daemons = workload("StatefulSet", Escape("daemon", ""))
+    daemons["kind"] = "DaemonSet"
+    del daemons["spec"]["serviceName"]
+    must(world.ada.create(daemons, UNTRUSTED))
+    [pod] = wait_until("the daemon's pod", lambda: pods_of(world, UNTRUSTED, "daemon-statefulset") or None)
+    tolerated = {toleration.get("key") for toleration in pod["spec"]["tolerations"]}
+    assert "node.kubernetes.io/unschedulable" in tolerated
+    assert node in str(pod["spec"]["affinity"])

@@ -50,7 +50,7 @@ def test_every_object_is_marked_as_ours_and_has_a_legal_name(manifest: Manifest)
     metadata = manifest["metadata"]
     assert metadata["labels"][MANAGED_BY] == OWNER
     assert SUBDOMAIN.fullmatch(metadata["name"])
-    if "namespace" in metadata and manifest["kind"] != "ConfigMap":
+    if "namespace" in metadata:
         assert metadata["labels"][TENANT_LABEL] in TENANTS.tenants
     assert all(len(value) <= 63 for value in metadata["labels"].values())
 
@@ -66,7 +66,8 @@ def test_names_stay_legal_for_the_longest_tenant() -> None:
 
 def test_policies_stand_before_namespaces_and_rights_come_last() -> None:
     order = [
-        position("ConfigMap"),
+        position("CustomResourceDefinition"),
+        position("TenantTable"),
         position("ValidatingAdmissionPolicy"),
         position("MutatingAdmissionPolicy"),
         position("RuntimeClass"),

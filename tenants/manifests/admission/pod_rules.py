@@ -8,18 +8,9 @@ template, since a template is not what runs.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from tenants.manifests.admission.tenancy import fact, variable
-
-
-class Rule(NamedTuple):
-    """`holds` is CEL that is true of a harmless object; `why` is CEL for the sentence after the name."""
-
-    name: str
-    holds: str
-    why: str
-
+from tenants.manifests.admission.cel import Rule, fact, variable
 
 _SAFE_SYSCTLS: Final = (
     "kernel.shm_rmid_forced",
@@ -87,10 +78,12 @@ POD_VARIABLES: Final = [
     variable("annotations", "has(object.metadata.annotations) ? object.metadata.annotations : {}"),
     variable("volumes", "has(object.spec.volumes) ? object.spec.volumes : []"),
     variable("tolerations", "has(object.spec.tolerations) ? object.spec.tolerations : []"),
-    variable("classes", f"{fact('classes')}.split(' ').filter(c, c != '')"),
+    variable("classes", fact("runtimeClasses")),
     variable("asked", "has(object.spec.runtimeClassName) ? object.spec.runtimeClassName : ''"),
-    variable("tolerable", f"{fact('tolerations')}.split(' ')"),
-    variable("devices", f"{fact('devices')}.split(' ')"),
+    variable("tolerable", fact("tolerations")),
+    variable("devices", fact("devices")),
+    variable("ceiling", fact("priorityCeiling")),
+    variable("priorityClass", fact("priorityClass")),
     variable(
         "intolerable",
         """variables.tolerations.filter(t, !has(t.key)
@@ -183,7 +176,7 @@ UNTRUSTED_POD_RULES: Final = (
         && (!has(c.resources.requests)
         || c.resources.requests.all(k, !k.contains('/') || k in variables.devices))))""",
         """'devices of this tenant: '
-        + (variables.devices.join(', ') == '' ? 'none' : variables.devices.join(', '))
+        + (variables.devices.size() == 0 ? 'none' : variables.devices.join(', '))
         + '; resourceClaims are closed'""",
     ),
     Rule(
@@ -198,19 +191,13 @@ UNTRUSTED_POD_RULES: Final = (
     ),
     Rule(
         "scheduler-name",
-        "has(object.spec.schedulerName) && object.spec.schedulerName == params.data['scheduler']",
-        "'schedulerName must be ' + params.data['scheduler']",
+        "has(object.spec.schedulerName) && object.spec.schedulerName == params.spec.scheduler",
+        "'schedulerName must be ' + params.spec.scheduler",
     ),
     Rule(
         "toleration",
         "variables.intolerable.size() == 0",
         "'may not tolerate ' + variables.intolerable.join(', ')",
-    ),
-    Rule(
-        "priority",
-        f"!has(object.spec.priority) || object.spec.priority <= int({fact('ceiling')})",
-        f"""'priority ' + string(object.spec.priority) + ' is above the ceiling ' + {fact("ceiling")}
-        + ' of tenant ' + variables.tenant + '; name priorityClassName ' + {fact("priorityclass")}""",
     ),
     Rule(
         "token",
@@ -229,11 +216,20 @@ UNTRUSTED_POD_RULES: Final = (
     ),
 )
 
-TENANT_RUNTIME: Final = Rule(
-    "tenant-runtime",
-    f"""variables.asked in variables.classes
-    || (variables.asked == '' && {fact("sandbox")} != 'required')""",
-    """'tenant ' + variables.tenant
-    + (variables.asked == '' ? ' runs in a sandbox and the pod names no runtimeClassName'
-    : ' has no RuntimeClass ' + variables.asked) + '; allowed: ' + variables.classes.join(', ')""",
+# What a tenant file says of every tenant, trusted or not. Of untrusted ones `untrusted-runtime` says more.
+TENANT_POD_RULES: Final = (
+    Rule(
+        "tenant-runtime",
+        f"""variables.asked in variables.classes
+        || (variables.asked == '' && !{fact("sandboxRequired")})""",
+        """'tenant ' + variables.tenant
+        + (variables.asked == '' ? ' runs in a sandbox and the pod names no runtimeClassName'
+        : ' has no RuntimeClass ' + variables.asked) + '; allowed: ' + variables.classes.join(', ')""",
+    ),
+    Rule(
+        "priority",
+        "!has(object.spec.priority) || object.spec.priority <= variables.ceiling",
+        """'priority ' + string(object.spec.priority) + ' is above the ceiling ' + string(variables.ceiling)
+        + ' of tenant ' + variables.tenant + '; name priorityClassName ' + variables.priorityClass""",
+    ),
 )
