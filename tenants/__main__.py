@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import pkgutil
 import sys
 
 from tenants import command
 from tenants.errors import TenantsError
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # as shells report SIGINT
+BROKEN_PIPE = 141  # and SIGPIPE
 
 
 def main(argv: list[str]) -> int:
@@ -26,11 +29,20 @@ def main(argv: list[str]) -> int:
     for name in modules_for(argv):
         importlib.import_module(f"{command.__name__}.{name}").add_parser(commands)
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a name that the terminal can't show must not end the report
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except TenantsError as error:
         print(f"bulkhead tenants: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

@@ -50,6 +50,7 @@ UNITS: Final = {
 }
 
 _QUANTITY = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\d{1,3})?", re.ASCII)
+_LONGEST = 100  # characters; int() refuses thousands of digits with an exception of its own
 _LOOSE = re.compile(r"([\d.,]+)\s*([A-Za-z]*)", re.ASCII)
 _BYTES_WORD = re.compile(r"[kmgtpe]i?b?(ytes?)?")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -111,7 +112,7 @@ def render(resource: str, value: int) -> str:
 
 @functools.lru_cache(maxsize=65536)  # a cluster writes the same few hundred quantities over and over
 def _scaled(text: str, numerator: int, denominator: int) -> int:
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
         raise _not_a_quantity(text)
     number, suffix = match.group(1), match.group(2) or ""
@@ -132,6 +133,10 @@ def _scaled(text: str, numerator: int, denominator: int) -> int:
 
 
 def _not_a_quantity(text: str) -> QuantityError:
+    if len(text) > _LONGEST:
+        return QuantityError(
+            text[:20] + "…", f"is {len(text)} characters long, an amount has {_LONGEST} at most"
+        )
     if text.strip().startswith("-"):
         return QuantityError(text, "is negative; an amount starts at 0")
     loose = _LOOSE.fullmatch(text.strip())

@@ -1,16 +1,11 @@
 """Checked documents -> the model: defaults filled in, amounts as integers. Pure; called by `load` after
-`decode`.
-
-Problems found here are those of single amounts; rules that look at two documents are in the `*_rules`
-modules.
+`decode`, which has refused whatever can't be turned into a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator
 
-from tenants.errors import QuantityError
 from tenants.files.decode import Declared
 from tenants.files.kinds import (
     AllowanceFile,
@@ -20,10 +15,11 @@ from tenants.files.kinds import (
     PoolFile,
     RuntimeClassFile,
     TenantFile,
+    TolerationFile,
     TreeFile,
 )
-from tenants.files.positions import Document, Loc
-from tenants.files.problem import Kind, Problem, did_you_mean
+from tenants.files.positions import Loc
+from tenants.files.scalars import canonical
 from tenants.model import (
     PRIORITY_LIMIT,
     Admin,
@@ -41,69 +37,30 @@ from tenants.model import (
     TenantSet,
     Trust,
 )
-from tenants.quantity import UNITS, UNLIMITED, Limit, amount
-
-_ALIASES: Final = {"gpu": "nvidia.com/gpu"}
+from tenants.quantity import UNLIMITED, Limit, amount
 
 
-class Amounts:
-    """Reads amounts of one document; what is no amount becomes a Problem and counts 0 meanwhile."""
-
-    def __init__(self, document: Document, problems: list[Problem]) -> None:
-        self.document = document
-        self.problems = problems
-
-    def read(self, loc: Loc, resource: str, text: str) -> int:
-        """`text` in the units of `resource`."""
-        try:
-            return amount(resource, text)
-        except QuantityError as error:
-            hint = f"did you mean {error.suggestion!r}?" if error.suggestion else ""
-            self.problems.append(
-                self.document.problem(loc, Kind.QUANTITY, f"{error.text!r} {error.why}", hint)
-            )
-            return 0
-
-    def limit(self, loc: Loc, resource: str, text: str) -> Limit:
-        """The same, or UNLIMITED for the word."""
-        return UNLIMITED if text == "unlimited" else self.read(loc, resource, text)
-
-    def resource(self, loc: Loc, written: str) -> str:
-        """Canonical name: ResourceQuota's `requests.cpu` and the short `gpu` mean what they say."""
-        name = written.removeprefix("requests.")
-        name = _ALIASES.get(name, name)
-        if name not in UNITS and "/" not in name:
-            hint = did_you_mean(name, [*UNITS, *_ALIASES])
-            self.problems.append(
-                self.document.problem(loc, Kind.UNKNOWN_FIELD, "unknown resource", hint, key=True)
-            )
-        return name
-
-
-def assemble(declared: list[Declared]) -> tuple[TenantSet, list[Problem]]:
+def assemble(declared: list[Declared]) -> TenantSet:
     """The set that the documents describe; where two have one name, the first counts (`rules` reports it)."""
-    problems: list[Problem] = []
     tenants: dict[str, Tenant] = {}
     groups: dict[str, Group] = {}
     pools: dict[str, Pool] = {}
     node_classes: dict[str, NodeClass] = {}
     runtime_classes: dict[str, RuntimeClass] = {}
-    for document, file in declared:
-        amounts = Amounts(document, problems)
+    for file in (one.file for one in declared):
         match file:
-            case TenantFile():
-                tenants.setdefault(file.name, _tenant(file, amounts))
-            case GroupFile():
-                quota = dict(_quota(file, amounts))
-                groups.setdefault(
-                    file.name, Group(name=file.name, parent=file.parent or "", quota=quota, fence=file.fence)
-                )
+            case TenantFile() if file.name not in groups:
+                tenants.setdefault(file.name, _tenant(file))
+            case GroupFile() if file.name not in tenants:
+                groups.setdefault(file.name, _group(file))
+            case TenantFile() | GroupFile():
+                continue
             case PoolFile():
-                pools.setdefault(file.name, _pool(file, amounts))
+                pools.setdefault(file.name, _pool(file))
             case NodeClassFile():
                 node_classes.setdefault(file.name, _node_class(file))
             case RuntimeClassFile():
-                runtime_classes.setdefault(file.metadata.name, _runtime_class(file, amounts))
+                runtime_classes.setdefault(file.metadata.name, _runtime_class(file))
     default = node_classes.get("default")
     return TenantSet(
         tenants=tenants,
@@ -112,10 +69,22 @@ def assemble(declared: list[Declared]) -> tuple[TenantSet, list[Problem]]:
         node_classes=node_classes,
         runtime_classes=runtime_classes,
         blast_radius=default.blast_radius if default else None,
-    ), problems
+    )
 
 
-def _tenant(file: TenantFile, amounts: Amounts) -> Tenant:
+def shares(file: TreeFile) -> Iterator[tuple[Dimension, Loc, AllowanceFile]]:
+    """Every share that a document states, and where; a dimension comes twice if it is written twice."""
+    for pool, by_resource in file.quota.items():
+        for written, stated in by_resource.items():
+            yield Dimension(pool, canonical(written)), ("quota", pool, written), stated
+    for pool, by_class in file.runtime_quota.items():
+        for name, by_resource in by_class.items():
+            for written, stated in by_resource.items():
+                loc = ("runtimeQuota", pool, name, written)
+                yield Dimension(pool, canonical(written), name), loc, stated
+
+
+def _tenant(file: TenantFile) -> Tenant:
     patterns = [file.name] if file.namespaces is None else file.namespaces
     ceiling = 0 if file.trust is Trust.UNTRUSTED else PRIORITY_LIMIT
     wall = file.isolation
@@ -132,13 +101,17 @@ def _tenant(file: TenantFile, amounts: Amounts) -> Tenant:
         ),
         namespaces=tuple(p for p in patterns if not p.endswith("*")),
         namespace_prefixes=tuple(p[:-1] for p in patterns if p.endswith("*")),
-        quota=dict(_quota(file, amounts)),
+        quota=_quota(file),
         reclaim=file.reclaim,
         fence=file.fence,
         priority_ceiling=ceiling if file.priority_ceiling is None else file.priority_ceiling,
         network=_network(file),
         admins=tuple(Admin(kind=a.kind, name=a.name, namespace=a.namespace or "") for a in file.admins),
     )
+
+
+def _group(file: GroupFile) -> Group:
+    return Group(name=file.name, parent=file.parent or "", quota=_quota(file), fence=file.fence)
 
 
 def _network(file: TenantFile) -> Network:
@@ -161,46 +134,30 @@ def _peer(file: PeerFile) -> Peer:
     )
 
 
-def _quota(file: TreeFile, amounts: Amounts) -> Iterator[tuple[Dimension, Allowance]]:
-    seen: dict[Dimension, str] = {}
-    for dimension, loc, stated in _stated(file, amounts):
-        written = str(loc[-1])
-        if dimension in seen:
-            why = f"the quota of {dimension} is declared twice, first as {seen[dimension]!r}"
-            amounts.problems.append(
-                amounts.document.problem(loc, Kind.QUOTA_TWICE, why, "keep one", key=True)
-            )
-            continue
-        seen[dimension] = written
-        yield dimension, _allowance(stated, loc, dimension.resource, file.weight, amounts)
+def _quota(file: TreeFile) -> dict[Dimension, Allowance]:
+    quota: dict[Dimension, Allowance] = {}
+    for dimension, _, stated in shares(file):
+        quota.setdefault(dimension, _allowance(stated, dimension.resource, file.weight))
+    return quota
 
 
-def _stated(file: TreeFile, amounts: Amounts) -> Iterator[tuple[Dimension, Loc, AllowanceFile]]:
-    for pool, by_resource in file.quota.items():
-        for written, stated in by_resource.items():
-            loc: Loc = ("quota", pool, written)
-            yield Dimension(pool, amounts.resource(loc, written)), loc, stated
-    for pool, by_class in file.runtime_quota.items():
-        for name, by_resource in by_class.items():
-            for written, stated in by_resource.items():
-                loc = ("runtimeQuota", pool, name, written)
-                yield Dimension(pool, amounts.resource(loc, written), name), loc, stated
+def _allowance(stated: AllowanceFile, resource: str, weight: int) -> Allowance:
+    return Allowance(
+        guaranteed=amount(resource, stated.guaranteed),
+        max=_limit(resource, stated.max),
+        lend=_limit(resource, stated.lend),
+        weight=stated.weight or weight,
+    )
 
 
-def _allowance(stated: AllowanceFile, loc: Loc, resource: str, weight: int, amounts: Amounts) -> Allowance:
-    bare = "guaranteed" in stated.model_fields_set and (*loc, "guaranteed") not in amounts.document.values
-    guaranteed = amounts.read((*loc, "guaranteed") if not bare else loc, resource, stated.guaranteed)
-    ceiling = guaranteed if bare else amounts.limit((*loc, "max"), resource, stated.max)
-    lend = amounts.limit((*loc, "lend"), resource, stated.lend)
-    return Allowance(guaranteed=guaranteed, max=ceiling, lend=lend, weight=stated.weight or weight)
+def _limit(resource: str, written: str) -> Limit:
+    return UNLIMITED if written == "unlimited" else amount(resource, written)
 
 
-def _pool(file: PoolFile, amounts: Amounts) -> Pool:
-    offered: dict[str, int] = {}
-    for written, text in file.allocatable.items():
-        loc: Loc = ("allocatable", written)
-        resource = amounts.resource(loc, written)
-        offered[resource] = amounts.read(loc, resource, text)
+def _pool(file: PoolFile) -> Pool:
+    offered = {
+        canonical(written): amount(canonical(written), text) for written, text in file.allocatable.items()
+    }
     return Pool(name=file.name, node_labels=file.node_labels, allocatable=offered)
 
 
@@ -213,17 +170,17 @@ def _node_class(file: NodeClassFile) -> NodeClass:
     )
 
 
-def _runtime_class(file: RuntimeClassFile, amounts: Amounts) -> RuntimeClass:
-    fixed: Mapping[str, str] = file.overhead.pod_fixed
-    costs = {"cpu": 0, "memory": 0}
-    for resource in costs:
-        if resource in fixed:
-            costs[resource] = amounts.read(("overhead", "podFixed", resource), resource, fixed[resource])
+def _runtime_class(file: RuntimeClassFile) -> RuntimeClass:
+    fixed = file.overhead.pod_fixed
     return RuntimeClass(
         name=file.metadata.name,
         handler=file.handler,
-        overhead_cpu_milli=costs["cpu"],
-        overhead_memory_mib=costs["memory"],
+        overhead_cpu_milli=amount("cpu", fixed.get("cpu", "0")),
+        overhead_memory_mib=amount("memory", fixed.get("memory", "0")),
         node_selector=file.scheduling.node_selector,
-        tolerations=tuple({k: str(v) for k, v in t.items()} for t in file.scheduling.tolerations),
+        tolerations=tuple(_toleration(one) for one in file.scheduling.tolerations),
     )
+
+
+def _toleration(file: TolerationFile) -> dict[str, str]:
+    return {key: str(value) for key, value in file.model_dump(by_alias=True, exclude_none=True).items()}

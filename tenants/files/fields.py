@@ -1,7 +1,6 @@
-"""The scalar fields of tenant files: what each accepts, and what it says when it does not. Pure.
+"""The types of the scalar fields: how the loader reads each (`scalars`) and what the JSON Schema says of it. Pure.
 
-A field that is wrong raises a PydanticCustomError whose type is the `Kind` of the problem; `decode` turns all
-of them into Problems with a place.
+The two stand side by side so that they stay the same; tests hold them to each other.
 """
 
 from __future__ import annotations
@@ -10,106 +9,109 @@ import re
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
-from tenants.files.problem import Kind
+from tenants.files import scalars
 from tenants.model import PRIORITY_LIMIT, Cores, CoResidency, Runtime, Trust
-
-_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_NAME: Final = re.compile(_LABEL, re.ASCII)
-_PATTERN: Final = re.compile(rf"{_LABEL}|[a-z0-9][-a-z0-9]{{0,61}}\*", re.ASCII)
-_PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?", re.ASCII)
+from tenants.quantity import UNITS
 
 
-def refusal(kind: Kind, why: str, suggestion: str = "") -> PydanticCustomError:
-    """The error that a validator raises; `why` is a parameter since its braces would be a template."""
-    return PydanticCustomError(kind.value, "{why}", {"why": why, "suggestion": suggestion})
+def _one_of(*patterns: str) -> str:
+    return f"^({'|'.join(patterns)})$"
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise refusal(Kind.WRONG_TYPE, f"{value} is a number, a word is needed", f'write "{value}"')
-    raise refusal(Kind.WRONG_TYPE, f"{_describe(value)} where a word is needed")
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "a boolean"
-    return {dict: "a mapping", list: "a list", str: "text", int: "a number"}[type(value)]
-
-
-def _name(value: Any) -> str:
-    text = _text(value)
-    if _NAME.fullmatch(text):
-        return text
-    fixed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
-    hint = f"for example {fixed!r}" if fixed else ""
-    raise refusal(Kind.NAME, f"{text!r} is not a DNS label (a-z, 0-9, -, at most 63)", hint)
-
-
-def _pattern(value: Any) -> str:
-    text = _text(value)
-    if not _PATTERN.fullmatch(text):
-        raise refusal(Kind.NAME, f"{text!r} is neither a namespace name nor a prefix such as team-a-*")
-    if text.removesuffix("*").startswith("kube-") or text == "default":
-        raise refusal(Kind.NAME, f"{text!r} belongs to the cluster, not to a tenant")
-    return text
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value)
-    raise refusal(Kind.WRONG_TYPE, f"{_describe(value)} where an amount such as 4 or 16Gi is needed")
-
-
-def _port(value: Any) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if 1 <= value <= 65535:
-            return value
-        raise refusal(Kind.PORT, f"port {value} is outside 1-65535")
-    if isinstance(value, str) and _PORT_NAME.fullmatch(value):
-        return value
-    raise refusal(Kind.PORT, f"{value!r} is neither a port number nor the name of a container port")
-
+_OWN: Final = (*scalars.CLUSTERS_OWN, scalars.CLUSTERS_PREFIX)
+_STEMS: Final = "|".join(dict.fromkeys(word[:length] for word in _OWN for length in range(1, len(word) + 1)))
+_NOT_THE_CLUSTERS: Final = rf"(?!{scalars.CLUSTERS_PREFIX}|({'|'.join(scalars.CLUSTERS_OWN)})$|({_STEMS})\*$)"
+_UNSIGNED: Final = r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?"
+_RESOURCE: Final = _one_of(
+    *(
+        re.escape(spelling).replace(r"\-", "-").replace("/", r"\/")
+        for name in UNITS
+        for spelling in scalars.spellings(name)
+    ),
+    rf"(requests\.)?[a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?\/{scalars.QUALIFIED}",
+)
 
 Name = Annotated[
-    str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_LABEL}$", "maxLength": 63})
+    str,
+    BeforeValidator(scalars.read_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{scalars.LABEL}$", "maxLength": 63}),
+]
+Subdomain = Annotated[
+    str,
+    BeforeValidator(scalars.read_subdomain),
+    WithJsonSchema(
+        {"type": "string", "pattern": rf"^{scalars.LABEL}(\.{scalars.LABEL})*$", "maxLength": 253}
+    ),
 ]
 NamespacePattern = Annotated[
     str,
-    BeforeValidator(_pattern),
+    BeforeValidator(scalars.read_pattern),
     WithJsonSchema(
-        {"type": "string", "pattern": rf"^(?!kube-|default$)({_LABEL}|[a-z0-9][-a-z0-9]{{0,61}}\*)$"}
+        {"type": "string", "pattern": rf"^{_NOT_THE_CLUSTERS}({scalars.LABEL}|[a-z0-9][-a-z0-9]{{0,61}}\*)$"}
     ),
 ]
-Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string"})]
+_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$"
+Text = Annotated[
+    str, BeforeValidator(scalars.read_text), WithJsonSchema({"type": "string", "pattern": _PRINTABLE})
+]
+LabelKey = Annotated[
+    str,
+    BeforeValidator(scalars.read_label_key),
+    WithJsonSchema(
+        {"type": "string", "pattern": rf"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?{scalars.QUALIFIED}$"}
+    ),
+]
+LabelValue = Annotated[
+    str,
+    BeforeValidator(scalars.read_label_value),
+    WithJsonSchema({"type": "string", "pattern": rf"^({scalars.QUALIFIED})?$"}),
+]
+ResourceName = Annotated[
+    str, BeforeValidator(scalars.read_resource), WithJsonSchema({"type": "string", "pattern": _RESOURCE})
+]
 QUANTITY_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
-        {"type": "integer", "minimum": 0},
         {"type": "number", "minimum": 0},
-        {
-            "type": "string",
-            "pattern": r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?$",
-        },
+        {"type": "string", "pattern": f"^{_UNSIGNED}$", "maxLength": 100},
     ]
 }
-Written = Annotated[str, BeforeValidator(_written), WithJsonSchema(QUANTITY_SCHEMA)]
+Written = Annotated[str, BeforeValidator(scalars.read_written), WithJsonSchema(QUANTITY_SCHEMA)]
 WrittenLimit = Annotated[
     str,
-    BeforeValidator(_written),
+    BeforeValidator(scalars.read_written_limit),
     WithJsonSchema({"anyOf": [*QUANTITY_SCHEMA["anyOf"], {"const": "unlimited"}]}),
 ]
+PORT_NUMBER_SCHEMA: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": 65535}
 PortNumberOrName = Annotated[
     int | str,
-    BeforeValidator(_port),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]}),
+    BeforeValidator(scalars.read_port),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                PORT_NUMBER_SCHEMA,
+                {"type": "string", "maxLength": 15,
+                 "pattern": "^(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+            ]
+        }
+    ),
+]  # fmt: skip
+EndPort = Annotated[int, BeforeValidator(scalars.read_end_port), WithJsonSchema(PORT_NUMBER_SCHEMA)]
+Cidr = Annotated[
+    str,
+    BeforeValidator(scalars.read_cidr),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _one_of(
+                r"([0-9]{1,3}\.){3}[0-9]{1,3}\/([0-9]|[12][0-9]|3[0-2])",
+                r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\/(0|[1-9][0-9]?|1[01][0-9]|12[0-8])",
+            ),
+        }
+    ),
 ]
 Flag = Annotated[bool, Strict()]
-Count = Annotated[int, Strict(), Field(ge=0)]
+AtLeastOne = Annotated[int, Strict(), Field(ge=1)]
 Weight = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
 Priority = Annotated[int, Strict(), Field(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)]
 TrustWord = Annotated[Trust, Strict(strict=False)]

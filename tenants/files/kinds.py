@@ -6,17 +6,18 @@ is not listed here is refused: a misspelt limit must never be silently no limit.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from tenants.files import fields
-from tenants.files.fields import refusal
 from tenants.files.problem import Kind
+from tenants.files.scalars import refusal
 from tenants.model import Cores, CoResidency, Runtime, Trust
 
 API_VERSION: Final = "bulkhead.dev/v1"
+PEER_WORDS: Final = ("tenant", "namespace", "cidr")
 
 
 class Strict(BaseModel):
@@ -47,8 +48,10 @@ def _allowance(value: Any) -> Any:
 
 
 Amounts = dict[
-    str,
-    Annotated[AllowanceFile, BeforeValidator(_allowance, json_schema_input_type=AllowanceFile | str | int)],
+    fields.ResourceName,
+    Annotated[
+        AllowanceFile, BeforeValidator(_allowance, json_schema_input_type=AllowanceFile | fields.Written)
+    ],
 ]
 QuotaByPool = dict[str, Amounts]
 QuotaByPoolAndClass = dict[str, dict[str, Amounts]]
@@ -63,7 +66,7 @@ class IsolationFile(Strict):
     co_residency: fields.CoResidencyWord = Field(CoResidency.SHARED, description="Who else may be on a node.")
     cores: fields.CoresWord = Field(Cores.NONE, description="Hardware shared with no other tenant.")
     never_with: list[fields.Name] = Field([], description="Tenants that never share a node with this one.")
-    blast_radius: Annotated[int, Field(ge=1)] | None = Field(
+    blast_radius: fields.AtLeastOne | None = Field(
         None, description="How many untrusted tenants a node that holds this one may hold."
     )
 
@@ -71,11 +74,15 @@ class IsolationFile(Strict):
 class PortFile(Strict):
     """A port, a named container port, or the range port..endPort."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["endPort"], "properties": {"endPort": {"type": "integer"}}},
+            "then": {"required": ["port"], "properties": {"port": {"type": "integer"}}},
+        }
+    )
     protocol: Literal["TCP", "UDP", "SCTP"] = Field("TCP", description="Transport protocol.")
     port: fields.PortNumberOrName | None = Field(None, description="Absent = every port of the protocol.")
-    end_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        None, description="Last port of the range."
-    )
+    end_port: fields.EndPort | None = Field(None, description="Last port of the range.")
 
 
 def _port(value: Any) -> Any:
@@ -85,13 +92,19 @@ def _port(value: Any) -> Any:
 class PeerFile(Strict):
     """The other end of an allowed flow: one of tenant, namespace, cidr."""
 
-    tenant: fields.Name | None = Field(None, description="Every namespace of this tenant.")
-    namespace: fields.Name | None = Field(None, description="A namespace that belongs to no tenant, by name.")
-    cidr: fields.Text | None = Field(None, description="Addresses outside the cluster.")
-    except_: list[fields.Text] = Field([], alias="except", description="Parts of the cidr that stay closed.")
-    ports: list[Annotated[PortFile, BeforeValidator(_port, json_schema_input_type=PortFile | int | str)]] = (
-        Field([], description="Absent = every port.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [word], "properties": {word: {"type": "string"}}} for word in PEER_WORDS],
+            "dependentRequired": {"except": ["cidr"]},
+        }
     )
+    tenant: fields.Name | None = Field(None, description="Every namespace of this tenant.")
+    namespace: fields.Name | None = Field(None, description="One namespace, by name.")
+    cidr: fields.Cidr | None = Field(None, description="Addresses outside the cluster.")
+    except_: list[fields.Cidr] = Field([], alias="except", description="Parts of the cidr that stay closed.")
+    ports: list[
+        Annotated[PortFile, BeforeValidator(_port, json_schema_input_type=PortFile | fields.PortNumberOrName)]
+    ] = Field([], description="Absent = every port.")
 
 
 class NetworkFile(Strict):
@@ -109,9 +122,21 @@ class NetworkFile(Strict):
 class AdminFile(Strict):
     """An RBAC subject that administers the tenant's namespaces."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"kind": {"const": "ServiceAccount"}}},
+            "then": {"required": ["namespace"]},
+        }
+    )
     kind: Literal["User", "Group", "ServiceAccount"] = Field(description="Kind of the RBAC subject.")
     name: fields.Text = Field(description="Its name as the API server sees it.")
     namespace: fields.Name | None = Field(None, description="Of a ServiceAccount.")
+
+    @model_validator(mode="after")
+    def _has_a_namespace(self) -> Self:
+        if self.kind == "ServiceAccount" and self.namespace is None:
+            raise refusal(Kind.MISSING_FIELD, "a ServiceAccount needs its namespace")
+        return self
 
 
 class TreeFile(Strict):
@@ -134,6 +159,12 @@ class TenantFile(TreeFile):
     Only apiVersion, kind, name and a quota are needed; the rest defaults to safe.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"not": {"required": ["trust"], "properties": {"trust": {"const": "trusted"}}}},
+            "then": {"properties": {"isolation": {"properties": {"runtime": {"not": {"const": "runc"}}}}}},
+        }
+    )
     kind: Literal["Tenant"] = Field(description="Tenant.")
     trust: fields.TrustWord = Field(
         Trust.UNTRUSTED, description="untrusted = its code never meets the host kernel."
@@ -164,8 +195,10 @@ class PoolFile(Strict):
     api_version: Literal["bulkhead.dev/v1"] = Field(description="Always bulkhead.dev/v1.")
     kind: Literal["Pool"] = Field(description="Pool.")
     name: fields.Name = Field(description="Named by the quota of tenants.")
-    node_labels: dict[str, fields.Text] = Field({}, description="Labels of its nodes.")
-    allocatable: dict[str, fields.Written] = Field({}, description="What its nodes offer in all, if known.")
+    node_labels: dict[fields.LabelKey, fields.LabelValue] = Field({}, description="Labels of its nodes.")
+    allocatable: dict[fields.ResourceName, fields.Written] = Field(
+        {}, description="What its nodes offer in all, if known."
+    )
 
 
 class NodeClassFile(Strict):
@@ -174,13 +207,9 @@ class NodeClassFile(Strict):
     api_version: Literal["bulkhead.dev/v1"] = Field(description="Always bulkhead.dev/v1.")
     kind: Literal["NodeClass"] = Field(description="NodeClass.")
     name: fields.Name = Field(description="The class named default holds for all other nodes.")
-    node_labels: dict[str, fields.Text] = Field({}, description="Labels of its nodes.")
-    handlers: list[Literal["runc", "bulkhead"]] = Field(
-        ["runc", "bulkhead"], description="Runtimes it offers."
-    )
-    blast_radius: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Untrusted tenants that one may hold."
-    )
+    node_labels: dict[fields.LabelKey, fields.LabelValue] = Field({}, description="Labels of its nodes.")
+    handlers: list[fields.Name] = Field(["runc", "bulkhead"], description="Runtimes it offers.")
+    blast_radius: fields.AtLeastOne | None = Field(None, description="Untrusted tenants that one may hold.")
 
 
 class _Foreign(BaseModel):
@@ -192,7 +221,7 @@ class _Foreign(BaseModel):
 class MetadataFile(_Foreign):
     """Of a Kubernetes object."""
 
-    name: fields.Text
+    name: fields.Subdomain
 
 
 class OverheadFile(_Foreign):
@@ -201,11 +230,21 @@ class OverheadFile(_Foreign):
     pod_fixed: dict[str, fields.Written] = {}
 
 
+class TolerationFile(_Foreign):
+    """A taint that pods of the class accept."""
+
+    key: fields.Text | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: fields.Text | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+
 class SchedulingFile(_Foreign):
     """Which nodes have the handler."""
 
-    node_selector: dict[str, fields.Text] = {}
-    tolerations: list[dict[str, Any]] = []
+    node_selector: dict[fields.LabelKey, fields.LabelValue] = {}
+    tolerations: list[TolerationFile] = []
 
 
 class RuntimeClassFile(_Foreign):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tenants.files import build, network_rules, positions, rules, tree_rules
+from tenants.files import build, network_rules, positions, reference_rules, rules, tree_rules
 from tenants.files.decode import Declared, decode
 from tenants.files.problem import Kind, Problem
 from tenants.model import TenantSet
@@ -54,18 +54,25 @@ def parse(texts: Mapping[str, str], already: Iterable[Problem] = ()) -> TenantSe
     """The same for texts by file name; reads no file."""
     problems = list(already)
     declared: list[Declared] = []
+    nameless: set[str] = set()
+    unread = [problem.path for problem in problems]
     for path, text in texts.items():
         documents, found = positions.read(path, text)
         problems += found
+        if found and not documents:
+            unread.append(path)
+        spoken_for = {(problem.line, problem.col) for problem in found}
         for document in documents:
-            decoded = decode(document)
-            if isinstance(decoded, Declared):
-                declared.append(decoded)
-            else:
-                problems += decoded
-    tenants, found = build.assemble(declared)
-    problems += found
-    problems += rules.problems(declared, tenants)
+            one, found = decode(document)
+            problems += [problem for problem in found if (problem.line, problem.col) not in spoken_for]
+            if one is not None:
+                declared.append(one)
+            elif isinstance(document.value, dict):
+                nameless.add(str(document.value.get("name")))
+    tenants = build.assemble(declared)
+    gaps = reference_rules.Unread(frozenset(nameless), tuple(sorted(unread)))
+    problems += reference_rules.problems(declared, tenants, gaps)
+    problems += rules.problems(declared)
     problems += tree_rules.problems(declared, tenants)
     problems += network_rules.problems(declared)
     return sorted(set(problems)) or tenants
@@ -77,7 +84,7 @@ def _files(root: Path) -> tuple[list[Path], list[Problem]]:
     Hidden names are skipped: a mounted ConfigMap keeps each file twice, once below `..data`. Links to
     directories are not followed, so no loop can hold us.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         return [root], []
     found: list[Path] = []
     closed: list[Problem] = []

@@ -1,4 +1,4 @@
-"""Rules of the network part: CIDRs and what they exclude, ports and ranges, one peer per entry. Pure."""
+"""Rules of the network part: what CIDRs exclude, the ends of port ranges, one peer per entry. Pure."""
 
 from __future__ import annotations
 
@@ -7,81 +7,76 @@ from collections.abc import Iterator
 from typing import Final
 
 from tenants.files.decode import Declared
-from tenants.files.kinds import PeerFile, TenantFile
+from tenants.files.kinds import PEER_WORDS, PeerFile, TenantFile
 from tenants.files.positions import Document, Loc
 from tenants.files.problem import Kind, Problem
+from tenants.files.scalars import IpNetwork, address_block
 
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 METADATA: Final = tuple(
-    ipaddress.ip_network(address) for address in ("169.254.169.254/32", "fd00:ec2::254/128")
+    ipaddress.ip_network(address)
+    for address in (
+        "169.254.169.254/32",  # AWS, Azure, Google Cloud, OpenStack and most others
+        "fd00:ec2::254/128",  # AWS over IPv6
+        "169.254.170.2/32",  # AWS, credentials of containers
+        "100.100.100.200/32",  # Alibaba Cloud
+    )
 )
 
 
 def problems(declared: list[Declared]) -> Iterator[Problem]:
     """Every broken rule of every tenant's network part."""
-    for document, file in declared:
+    for one in declared:
+        file = one.file
         if isinstance(file, TenantFile):
             for key, peers in (("allowFrom", file.network.allow_from), ("allowTo", file.network.allow_to)):
                 for index, peer in enumerate(peers):
-                    yield from _peer(document, ("network", key, index), peer)
+                    yield from _peer(one, ("network", key, index), peer)
 
 
-def _peer(document: Document, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
-    named = [
-        word
-        for word, value in (("tenant", peer.tenant), ("namespace", peer.namespace), ("cidr", peer.cidr))
-        if value
-    ]
-    if len(named) != 1:
+def _peer(one: Declared, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
+    document = one.document
+    named = [word for word in PEER_WORDS if getattr(peer, word) is not None]
+    if len(named) > 1 or (not named and not one.lacks(*loc)):
         why = f"an entry names one of tenant, namespace, cidr; this one names {' and '.join(named) or 'none'}"
-        yield document.problem(loc, Kind.WRONG_VALUE, why, "make one entry for each")
-    if peer.cidr:
-        yield from _cidr(document, loc, peer)
-    elif peer.except_:
-        yield document.problem(
-            (*loc, "except"), Kind.EXCEPT_OUTSIDE, "only a cidr can have exceptions", key=True
-        )
-    yield from _ports(document, loc, peer)
+        yield document.problem(loc, Kind.WRONG_VALUE, why, "make one entry for each" if named else "name one")
+    if peer.cidr is not None:
+        yield from _cidr(document, loc, peer.cidr, peer)
+    elif peer.except_ and not one.lacks(*loc, "cidr"):
+        why = "only a cidr can have exceptions"
+        yield document.problem((*loc, "except"), Kind.EXCEPT_OUTSIDE, why, key=True)
+    yield from _ports(one, loc, peer)
 
 
-def _cidr(document: Document, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
-    whole = _network(peer.cidr or "")
-    if whole is None:
-        yield document.problem(
-            (*loc, "cidr"), Kind.CIDR, f"{peer.cidr!r} is not an address block such as 10.0.0.0/8"
-        )
-        return
+def _cidr(document: Document, loc: Loc, written: str, peer: PeerFile) -> Iterator[Problem]:
+    whole = address_block(written)
     if any(_inside(whole, address) for address in METADATA):
-        why = f"{peer.cidr} is the cloud metadata address, which is closed for every tenant"
+        why = f"{written} is the cloud metadata address, which is closed for every tenant"
         yield document.problem((*loc, "cidr"), Kind.METADATA_ADDRESS, why, "remove the entry")
     for index, text in enumerate(peer.except_):
-        part, here = _network(text), (*loc, "except", index)
-        if part is None:
-            yield document.problem(here, Kind.CIDR, f"{text!r} is not an address block such as 10.0.0.0/8")
-        elif not _inside(part, whole):
-            yield document.problem(here, Kind.EXCEPT_OUTSIDE, f"{text} is not inside {peer.cidr}")
+        part = address_block(text)
+        if not _inside(part, whole):
+            why = f"{text} is not inside {written}"
+            yield document.problem((*loc, "except", index), Kind.EXCEPT_OUTSIDE, why)
+        elif part == whole:
+            why = f"{text} is all of {written}"
+            yield document.problem((*loc, "except", index), Kind.EXCEPT_OUTSIDE, why, "remove the entry")
 
 
-def _ports(document: Document, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
+def _ports(one: Declared, loc: Loc, peer: PeerFile) -> Iterator[Problem]:
     for index, port in enumerate(peer.ports):
         here = (*loc, "ports", index, "endPort")
-        if port.end_port is None:
+        if port.end_port is None or one.lacks(*loc, "ports", index, "port"):
             continue
         if not isinstance(port.port, int):
-            yield document.problem(here, Kind.PORT, f"endPort needs a numeric port, not {port.port!r}")
+            written = "none is written" if port.port is None else f"this is the name {port.port!r}"
+            why = f"endPort needs a numeric port, {written}"
+            yield one.document.problem(here, Kind.PORT, why, "write the first port of the range")
         elif port.end_port < port.port:
-            yield document.problem(here, Kind.PORT, f"endPort {port.end_port} is below port {port.port}")
+            why = f"endPort {port.end_port} is below port {port.port}"
+            yield one.document.problem(here, Kind.PORT, why, "swap the two")
 
 
-def _network(text: str) -> IpNetwork | None:
-    """NetworkPolicy takes host bits (10.10.1.12/24) but no address without a length."""
-    try:
-        return ipaddress.ip_network(text, strict=False) if "/" in text else None
-    except ValueError:
-        return None
-
-
-def _inside(part: IpNetwork, whole: IpNetwork) -> bool:
+def _inside(part: IpNetwork | None, whole: IpNetwork | None) -> bool:
     if isinstance(part, ipaddress.IPv4Network) and isinstance(whole, ipaddress.IPv4Network):
         return part.subnet_of(whole)
     if isinstance(part, ipaddress.IPv6Network) and isinstance(whole, ipaddress.IPv6Network):

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import difflib
 import enum
+import heapq
+import operator
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
+
+_LONG: Final = 80  # letters of a value that a message shows, and of a word that is compared
+_COMPARED: Final = 100  # words that are compared with a misspelt one
+_TYPO: Final = 2  # letters that a misspelling adds or loses
+_MANY: Final = 12  # words that a suggestion lists
 
 
 class Kind(enum.StrEnum):
@@ -23,6 +31,7 @@ class Kind(enum.StrEnum):
     DUPLICATE_KEY = "duplicate-key"
     BAD_KEY = "bad-key"
     YAML_1_1_BOOLEAN = "yaml-1.1-boolean"
+    YAML_1_1_NUMBER = "yaml-1.1-number"
     UNKNOWN_KIND = "unknown-kind"
     UNKNOWN_FIELD = "unknown-field"
     MISSING_FIELD = "missing-field"
@@ -68,8 +77,25 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
 def did_you_mean(written: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest known word, else the known words, else nothing."""
-    words = sorted(known)
-    close = difflib.get_close_matches(written.lower(), words, n=1, cutoff=0.6)
+    wanted = written[:_LONG].lower()
+    words = {word.lower(): word for word in sorted(known)}
+    close = difflib.get_close_matches(wanted, _alike(wanted, list(words)), n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
-    return f"one of: {', '.join(words)}" if words else ""
+        return f"did you mean {words[close[0]]!r}?"
+    if len(words) <= _MANY:
+        return f"one of: {', '.join(words.values())}" if words else ""
+    return f"{len(words)} are known, such as {', '.join(list(words.values())[:3])}"
+
+
+def _alike(wanted: str, words: list[str]) -> list[str]:
+    """Of many words those that are worth a comparison: it takes 4 µs a word, too much for thousands of names."""
+    if len(words) <= _COMPARED:
+        return words
+    near = (word for word in words if word[:1] == wanted[:1] and abs(len(word) - len(wanted)) <= _TYPO)
+    return heapq.nlargest(_COMPARED, near, key=lambda word: sum(map(operator.eq, word, wanted)))
+
+
+def quoted(value: object) -> str:
+    """The value as it was understood, cut where it is too long for a message."""
+    written = repr(value) if isinstance(value, (str, int, bool)) else type(value).__name__
+    return written if len(written) <= _LONG else f"{written[: _LONG - 1]}…"

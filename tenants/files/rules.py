@@ -1,4 +1,4 @@
-"""Rules across documents about names: unique, known, no overlap; and the runtime that trust demands. Pure.
+"""Rules about names and namespaces, unique and without overlap, and the runtime that trust demands. Pure.
 
 Called by `load` with every document of the directory at once, so that one run reports everything.
 """
@@ -10,105 +10,73 @@ from collections.abc import Iterator
 from tenants.files.decode import Declared
 from tenants.files.kinds import RuntimeClassFile, TenantFile, TreeFile
 from tenants.files.positions import Document, Loc
-from tenants.files.problem import Kind, Problem, did_you_mean
-from tenants.model import DEFAULT_POOL, Runtime, TenantSet, Trust
+from tenants.files.problem import Kind, Problem
+from tenants.files.scalars import belongs_to_cluster
+from tenants.model import Runtime, Trust
 
 
-def problems(declared: list[Declared], found: TenantSet) -> Iterator[Problem]:
-    """Every broken rule about names and runtimes."""
+def problems(declared: list[Declared]) -> Iterator[Problem]:
+    """Every broken rule about names, namespaces and runtimes."""
     yield from _duplicates(declared)
     yield from _overlaps(declared)
-    for document, file in declared:
-        if isinstance(file, TreeFile):
-            yield from _references(document, file, found)
-        if isinstance(file, TenantFile):
-            yield from _neighbours(document, file, found)
-            yield from _runtime(document, file)
+    for one in declared:
+        if isinstance(one.file, TenantFile):
+            yield from _own(one, one.file)
 
 
 def _duplicates(declared: list[Declared]) -> Iterator[Problem]:
     first: dict[tuple[str, str], Document] = {}
-    for document, file in declared:
+    for document, file, *_ in declared:
         loc: Loc = ("metadata", "name") if isinstance(file, RuntimeClassFile) else ("name",)
         name = file.metadata.name if isinstance(file, RuntimeClassFile) else file.name
         space = "Tenant or TenantGroup" if isinstance(file, TreeFile) else file.kind
         before = first.setdefault((space, name), document)
         if before is not document:
-            place = f"{before.path}:{before.values[loc].line}"
+            place = f"{before.path}:{before.place(loc).line}"
             yield document.problem(loc, Kind.DUPLICATE_NAME, f"{space} {name!r} exists already, in {place}")
 
 
-def _references(document: Document, file: TreeFile, found: TenantSet) -> Iterator[Problem]:
-    if file.parent is not None and file.parent not in found.groups:
-        leaf = file.parent in found.tenants
-        why = (
-            f"{file.parent!r} is a tenant, and only groups have members"
-            if leaf
-            else f"no group {file.parent!r}"
-        )
-        yield document.problem(
-            ("parent",), Kind.UNKNOWN_REFERENCE, why, did_you_mean(file.parent, found.groups)
-        )
-    pools = {DEFAULT_POOL, *found.pools}
-    for key, by_pool in (("quota", file.quota), ("runtimeQuota", file.runtime_quota)):
-        for pool in by_pool:
-            if pool not in pools:
-                hint = did_you_mean(pool, pools)
-                yield document.problem(
-                    (key, pool), Kind.UNKNOWN_REFERENCE, f"no Pool {pool!r}", hint, key=True
-                )
-    for pool, by_class in file.runtime_quota.items():
-        for name in by_class:
-            if name not in found.runtime_classes:
-                hint = did_you_mean(name, found.runtime_classes)
-                loc = ("runtimeQuota", pool, name)
-                yield document.problem(
-                    loc, Kind.UNKNOWN_REFERENCE, f"no RuntimeClass {name!r}", hint, key=True
-                )
-
-
-def _neighbours(document: Document, file: TenantFile, found: TenantSet) -> Iterator[Problem]:
-    wanted: list[tuple[Loc, str]] = [
-        (("isolation", "neverWith", index), name) for index, name in enumerate(file.isolation.never_with)
-    ]
-    for key, peers in (("allowFrom", file.network.allow_from), ("allowTo", file.network.allow_to)):
-        wanted += [
-            (("network", key, i, "tenant"), peer.tenant) for i, peer in enumerate(peers) if peer.tenant
-        ]
-    for loc, name in wanted:
-        if name not in found.tenants:
-            hint = did_you_mean(name, found.tenants)
-            yield document.problem(loc, Kind.UNKNOWN_REFERENCE, f"no tenant {name!r}", hint)
-
-
-def _runtime(document: Document, file: TenantFile) -> Iterator[Problem]:
-    if file.trust is Trust.UNTRUSTED and file.isolation.runtime is Runtime.RUNC:
+def _own(one: Declared, file: TenantFile) -> Iterator[Problem]:
+    """Rules about a tenant alone."""
+    document = one.document
+    runc = file.trust is Trust.UNTRUSTED and file.isolation.runtime is Runtime.RUNC
+    if runc and not one.lacks("trust"):
         why = "an untrusted tenant never runs on runc, the shared kernel"
         yield document.problem(
             ("isolation", "runtime"), Kind.RUNTIME, why, "write bulkhead or auto, or trust: trusted"
         )
+    if file.namespaces is None and belongs_to_cluster(file.name) and not one.lacks("namespaces"):
+        why = f"namespace {file.name!r} belongs to the cluster, and a tenant without namespaces has its own name"
+        yield document.problem(("name",), Kind.NAME, why, "state namespaces")
+    for index, name in enumerate(file.isolation.never_with):
+        if name == file.name:
+            why = "a tenant is always with itself"
+            fix = "coResidency: exclusive keeps its pods apart"
+            yield document.problem(("isolation", "neverWith", index), Kind.WRONG_VALUE, why, fix)
 
 
 def _overlaps(declared: list[Declared]) -> Iterator[Problem]:
     """Two tenants that could both own one namespace: sorted, a prefix stands right before what it covers."""
     patterns: list[tuple[str, str, Document, Loc]] = []
-    for document, file in declared:
-        if isinstance(file, TenantFile):
-            stated = [file.name] if file.namespaces is None else file.namespaces
-            patterns += [(p, file.name, document, ("namespaces", i)) for i, p in enumerate(stated)]
+    for one in declared:
+        document, file = one.document, one.file
+        if isinstance(file, TenantFile) and file.namespaces is not None:
+            patterns += [(p, file.name, document, ("namespaces", i)) for i, p in enumerate(file.namespaces)]
+        elif isinstance(file, TenantFile) and not one.lacks("namespaces"):
+            patterns.append((file.name, file.name, document, ("name",)))
     covering: list[tuple[str, str]] = []
     for pattern, tenant, document, loc in sorted(
-        patterns, key=lambda p: (p[0].removesuffix("*"), p[0][-1:] != "*")
+        patterns, key=lambda p: (p[0].removesuffix("*"), p[0][-1:] != "*", p[2].path, p[2].place(p[3]))
     ):
         stem = pattern.removesuffix("*")
         while covering and not _covers(covering[-1][0], stem):
             covering.pop()
-        rivals = [(other, owner) for other, owner in covering if owner != tenant]
-        if rivals:
-            other, owner = rivals[0]
-            why = f"namespace {pattern!r} is also covered by {other!r} of tenant {owner}"
+        rival = next(((other, owner) for other, owner in covering if owner != tenant), None)
+        if rival:
+            why = f"namespace {pattern!r} is also covered by {rival[0]!r} of tenant {rival[1]}"
             yield document.problem(loc, Kind.NAMESPACE_OVERLAP, why)
-        covering.append((pattern, tenant))
+        if covering[-1:] != [(pattern, tenant)]:
+            covering.append((pattern, tenant))
 
 
 def _covers(pattern: str, stem: str) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ import pytest
 from tenants.__main__ import main, modules_for
 from tenants.command.check import may_colour, tenants_from
 
-SAMPLES = Path(__file__).parents[4] / "deploy/tenants"
+ROOT = Path(__file__).parents[4]
+SAMPLES = ROOT / "deploy/tenants"
 BROKEN = """\
 apiVersion: bulkhead.dev/v1
 kind: Tenant
@@ -48,7 +52,10 @@ def test_without_a_path_the_directory_tenants_is_read_and_every_problem_is_told_
         "tenants/a.yaml:4:8: trust: 'trustd' is not a value of this field; did you mean 'trusted'?\n"
         "    4 | trust: trustd\n"
         "      |        ^\n"
-        "1 problem in 1 of 1 file\n"
+        "tenants/a.yaml:5:35: quota.default.memory: '4 Gb' is not a Kubernetes quantity; did you mean '4Gi'?\n"
+        "    5 | quota: {default: {cpu: 1, memory: 4 Gb}}\n"
+        "      |                                   ^\n"
+        "2 problems in 1 of 1 file\n"
     )
 
 
@@ -119,3 +126,23 @@ def test_colour_is_for_terminals_that_want_it(
     stream: io.StringIO, environment: dict[str, str], want: bool
 ) -> None:
     assert may_colour(stream, environment) is want
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_a_name_that_no_terminal_can_show_ends_no_report(tmp_path: Path, form: str) -> None:
+    (tmp_path / os.fsdecode(b"\xe5\xff.yaml")).write_text("name: \U0001f9f1 \u4e2d: x\n")
+    argv = [sys.executable, "-m", "tenants", "check", "--format", form, str(tmp_path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    told = subprocess.run(argv, capture_output=True, env=environment, cwd=ROOT, check=False)
+    assert (told.returncode, told.stderr) == (2, b"")
+    assert b"ff.yaml" in told.stdout
+
+
+def test_a_reader_who_leaves_early_gets_no_traceback(broken: Path) -> None:
+    argv = [sys.executable, "-m", "tenants", "check", str(broken.absolute())]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
