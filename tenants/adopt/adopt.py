@@ -30,6 +30,7 @@ from tenants.model import Group, TenantSet, Trust
 
 READ: Final = {
     "": ("Namespace", "ResourceQuota", "ConfigMap"),
+    "bulkhead.dev": ("TenantTable",),
     "networking.k8s.io": ("NetworkPolicy",),
     "node.k8s.io": ("RuntimeClass",),
     "rbac.authorization.k8s.io": ("RoleBinding",),

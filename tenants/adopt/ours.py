@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from tenants.adopt import quotas
 from tenants.adopt.draft import Doubts, Draft, Object, labels_of, name_of, of_kind, read_amount, spec_of
-from tenants.manifests.admission.facts import FACTS_NAME
-from tenants.manifests.objects import FACTS_NAMESPACE, MANAGED_BY, OWNER, TENANT_LABEL
+from tenants.manifests.admission.facts import FACTS_GROUP, FACTS_KIND, FACTS_NAME
+from tenants.manifests.objects import MANAGED_BY, OWNER, TENANT_LABEL
 from tenants.model import (
     SANDBOX_HANDLER,
     Admin,
@@ -36,15 +36,13 @@ def is_ours(manifest: Object) -> bool:
 def drafts(objects: Iterable[Object], doubts: Doubts) -> dict[str, Draft]:
     """A draft for each tenant that the facts name."""
     everything = [one for one in objects if is_ours(one)]
-    facts: Mapping[str, str] = next(
-        (one.get("data") or {} for one in of_kind(everything, "ConfigMap", "")
-         if name_of(one) == FACTS_NAME and one["metadata"].get("namespace") == FACTS_NAMESPACE),
+    facts: Mapping[str, Any] = next(
+        (spec_of(one) for one in of_kind(everything, FACTS_KIND, FACTS_GROUP) if name_of(one) == FACTS_NAME),
         {},
-    )  # fmt: skip
+    )
     sandboxes = {name_of(one) for one in of_kind(everything, "RuntimeClass", "node.k8s.io")
                  if one.get("handler") == SANDBOX_HANDLER}  # fmt: skip
-    found = {key.removeprefix("trust."): _draft(key.removeprefix("trust."), facts, sandboxes)
-             for key in facts if key.startswith("trust.")}  # fmt: skip
+    found = {name: _draft(name, facts, sandboxes) for name in facts.get("tenants") or ()}
     for draft in found.values():
         draft.quota = _shares(everything, draft.name)
         draft.admins = _admins(everything, draft.name)
@@ -72,36 +70,30 @@ def runtime_class(manifest: Object, doubts: Doubts) -> RuntimeClass:
     )
 
 
-def _draft(name: str, facts: Mapping[str, str], sandboxes: set[str]) -> Draft:
-    trust = Trust(facts[f"trust.{name}"])
-    classes = set(facts.get(f"classes.{name}", "").split())
+def _draft(name: str, facts: Mapping[str, Any], sandboxes: set[str]) -> Draft:
+    stated = facts["tenants"][name]
+    trust = Trust(stated["trust"])
     runtime = Runtime.AUTO
-    if trust is Trust.TRUSTED and facts.get(f"sandbox.{name}"):
+    if trust is Trust.TRUSTED and stated["sandboxRequired"]:
         runtime = Runtime.BULKHEAD
-    elif trust is Trust.TRUSTED and sandboxes and not sandboxes & classes:
+    elif trust is Trust.TRUSTED and sandboxes and not sandboxes & set(stated["runtimeClasses"]):
         runtime = Runtime.RUNC
     return Draft(
         name=name,
         source=f"tenant {name} as applied",
         trust=trust,
         isolation=Isolation(runtime=runtime),
-        namespaces=_keys(facts, "namespace.", name),
-        prefixes=_keys(facts, "prefix.", name),
-        ceiling=int(facts.get(f"ceiling.{name}", "0")),
+        namespaces={namespace for namespace, owner in facts["namespaces"].items() if owner == name},
+        prefixes={prefix for prefix, owner in facts["prefixes"].items() if owner == name},
+        ceiling=int(stated["priorityCeiling"]),
     )
-
-
-def _keys(facts: Mapping[str, str], stem: str, tenant: str) -> set[str]:
-    return {
-        key.removeprefix(stem) for key, owner in facts.items() if key.startswith(stem) and owner == tenant
-    }
 
 
 def _shares(objects: list[Object], tenant: str) -> dict[Dimension, Allowance]:
     """Each namespace's quota states the max of the whole tenant, so they are not added up."""
     caps: quotas.Caps = {}
     for manifest in of_kind(objects, "ResourceQuota", ""):
-        if labels_of(manifest).get(TENANT_LABEL) == tenant:
+        if labels_of(manifest).get(TENANT_LABEL) == tenant and not spec_of(manifest).get("scopeSelector"):
             caps |= quotas.caps(manifest, _own_limits(spec_of(manifest).get("hard") or {}), Doubts())
     return quotas.shares(caps)
 

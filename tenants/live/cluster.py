@@ -73,7 +73,13 @@ class Cluster:
             answers = readers.map(self._read, wanted)
         return {one: manifest for one, manifest in zip(wanted, answers, strict=True) if manifest is not None}
 
+    def serves(self, version: str, kind: str) -> bool:
+        """Whether the server knows the kind."""
+        return kind in self._kinds(version)
+
     def _read(self, one: Ref) -> Object | None:
+        if not self.serves(one.api_version, one.kind):
+            return None
         answer = self._connection.ask("GET", self._path(one))
         if answer.status == 404:
             return None
@@ -113,7 +119,12 @@ class Cluster:
         return answer.body if isinstance(answer, Answer) else answer
 
     def write(self, manifest: Object, *, force: bool) -> Conflict | None:
-        """Server-side apply; where a field can't change, delete and apply. A crash between leaves a creation."""
+        """Server-side apply; a kind that was only just defined is waited for.
+
+        Where a field can't change, delete and apply: a crash between the two leaves a creation.
+        """
+        while not self.serves(manifest["apiVersion"], manifest["kind"]) and self._wait():
+            self._resources.pop(manifest["apiVersion"], None)
         answer = self._apply(manifest, force=force, dry=False)
         if isinstance(answer, Immutable):
             self.remove(ref(manifest))

@@ -54,6 +54,10 @@ class Directory:
         """Nothing beyond what is ours: a foreign file in our place shows as a conflict instead."""
         return {}
 
+    def serves(self, _version: str, _kind: str) -> bool:
+        """Files may say anything."""
+        return True
+
     def preview(self, manifest: Object, *, force: bool) -> Object | Conflict:
         """The file would say what the manifest says."""
         return self._foreign(ref(manifest), force=force) or manifest

@@ -26,6 +26,9 @@ MADE_BY_US: Final = (
     "bulkhead.dev/namespace-made-by-apply"  # annotation: only such a namespace is ever deleted
 )
 PREVIEWS: Final = 8
+_OPTIONAL: Final = (
+    "MutatingAdmissionPolicy"  # a comfort, not a wall: what is not filled in is refused when missing
+)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,9 +44,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bool = False) -> Prepared:
     """What an apply of `tenants` to `target` would do now."""
     owned = target.owned()
-    desired = {
-        ref(manifest): manifest for manifest in manifests.render(tenants, live_namespaces=target.namespaces())
-    }
+    rendered = manifests.render(tenants, live_namespaces=target.namespaces())
+    unserved = {one["kind"] for one in rendered
+                if one["kind"].startswith(_OPTIONAL) and not target.serves(one["apiVersion"], one["kind"])}  # fmt: skip
+    desired = {ref(manifest): manifest for manifest in rendered if manifest["kind"] not in unserved}
     present = {**owned, **target.current(one for one in desired if one not in owned)}
     leaving = {
         one.name for one, manifest in present.items() if one.kind == "Namespace" and _is_leaving(manifest)
@@ -62,7 +66,7 @@ def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bo
         effects=tuple(effects(before or TenantSet(), tenants, running)) if before or not owned else (),
         changes=(*changes, *removals, *_noted(remembered, note)),
         conflicts=conflicts,
-        notes=tuple(_notes(has_record=before is not None or not owned, knows_pods=running is not None)),
+        notes=tuple(_notes(before is not None or not owned, running is not None, unserved)),
     )
     touched = {change.ref for change in changes} | {conflict.ref for conflict in conflicts}
     marked = {one for one, manifest in existing.items() if READY_LABEL in labels(manifest)}
@@ -148,8 +152,10 @@ def _noted(remembered: Object | None, note: Object) -> Iterator[Change]:
         yield Change(Action.UPDATE, record.place())
 
 
-def _notes(*, has_record: bool, knows_pods: bool) -> Iterator[str]:
+def _notes(has_record: bool, knows_pods: bool, unserved: set[str]) -> Iterator[str]:
     if not has_record:
         yield "no readable record of the last apply there: objects are compared, effects are not known"
     if not knows_pods:
         yield "running pods are not known here, so they are not counted"
+    if unserved:
+        yield f"the server has no {', '.join(sorted(unserved))}: what they fill in, pods have to say themselves"

@@ -15,11 +15,12 @@ from typing import Final
 
 from tenants.adopt import documents
 from tenants.files import load
-from tenants.manifests.objects import FACTS_NAMESPACE, make
+from tenants.manifests.objects import make
 from tenants.model import TenantSet
 from tenants.plan.objects import Object, Ref, ref
 
 NAME: Final = "bulkhead-tenant-files"
+NAMESPACE: Final = "kube-system"  # always there, and no tenant has rights in it
 _PLAIN, _PACKED = "tenants.yaml", "tenants.yaml.gz"
 _LIMIT_BYTES: Final = 900_000
 
@@ -28,9 +29,9 @@ def record(tenants: TenantSet) -> Object:
     """The ConfigMap that remembers this model."""
     text = documents.text(documents.documents(tenants))
     if len(text.encode()) <= _LIMIT_BYTES:
-        return make("v1", "ConfigMap", NAME, namespace=FACTS_NAMESPACE, data={_PLAIN: text})
+        return make("v1", "ConfigMap", NAME, namespace=NAMESPACE, data={_PLAIN: text})
     packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    return make("v1", "ConfigMap", NAME, namespace=FACTS_NAMESPACE, binaryData={_PACKED: packed})
+    return make("v1", "ConfigMap", NAME, namespace=NAMESPACE, binaryData={_PACKED: packed})
 
 
 def recall(manifest: Object) -> TenantSet | None:

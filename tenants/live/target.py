@@ -27,6 +27,9 @@ class Target(Protocol):
     def current(self, refs: Iterable[Ref]) -> Mapping[Ref, Object]:
         """Those of `refs` that exist, ours or not."""
 
+    def serves(self, version: str, kind: str) -> bool:
+        """Whether objects of this kind can be there at all."""
+
     def preview(self, manifest: Object, *, force: bool) -> Object | Conflict | Immutable | Unsaid:
         """What the object would be after `write`; nothing is written."""
 

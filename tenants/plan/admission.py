@@ -83,6 +83,7 @@ def denials(tenant: Tenant, pod: Mapping[str, Any], tenants: TenantSet) -> list[
         broken.append(Denial("untrusted-runtime" if untrusted else "tenant-runtime", found.detail))
     if untrusted:
         broken += _untrusted(tenant, pod, spec, tenants)
+    broken += _priority(tenant, spec, tenants)
     level = "restricted" if untrusted else "baseline"
     return broken + [Denial(f"pod-security-{level}", why) for why in pod_security.violations(level, pod)]
 
@@ -191,7 +192,6 @@ def _placement(tenant: Tenant, spec: Spec, tenants: TenantSet) -> Iterator[Denia
         key = toleration.get("key") or ""
         if not key.startswith("node.kubernetes.io/") and key not in allowed:
             yield Denial("toleration", f"may not tolerate {key or 'every taint'}")
-    yield from _priority(tenant, spec, tenants)
 
 
 def _priority(tenant: Tenant, spec: Spec, tenants: TenantSet) -> Iterator[Denial]:

@@ -8,7 +8,7 @@ import msgspec
 
 from tenants import pods as running
 from tenants.files.positions import Loc
-from tenants.files.tree_rules import place_of
+from tenants.files.scalars import canonical
 from tenants.model import Dimension, TenantSet
 from tenants.plan.places import Places
 from tenants.plan.share import Node, path, stand
@@ -106,8 +106,15 @@ def _one(
 
 
 def _loc(places: Places, name: str, dimension: Dimension) -> Loc:
+    """Where its file states the dimension, whatever spelling it uses for the resource."""
     document = places.document(name)
-    return place_of(document, dimension) if document else ()
+    stem: Loc = ("quota", dimension.pool)
+    if dimension.runtime_class:
+        stem = ("runtimeQuota", dimension.pool, dimension.runtime_class)
+    stated = document.value if document else {}
+    for step in stem:
+        stated = stated.get(step) or {}
+    return next(((*stem, written) for written in stated if canonical(written) == dimension.resource), stem)
 
 
 def _spell(dimension: Dimension, value: Limit) -> str:

@@ -15,6 +15,8 @@ from tenants.manifests.objects import READY_LABEL, apply_order
 from tenants.plan.objects import Object, Ref, ref
 
 KINDS: Final = {
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "TenantTable": "bulkhead.dev/v1",
     "RuntimeClass": "node.k8s.io/v1",
     "PriorityClass": "scheduling.k8s.io/v1",
     "MutatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
@@ -35,7 +37,7 @@ def to_write(objects: Iterable[Object], ready: Container[Ref]) -> list[Object]:
     """The writes of one run; `ready` are the namespaces that carry the mark already."""
     first: list[Object] = []
     last: list[Object] = []
-    for manifest in sorted(objects, key=apply_order):
+    for manifest in sorted(objects, key=_key):
         late = manifest["kind"] == "Namespace" and ref(manifest) not in ready
         first.append(_without_mark(manifest) if late else manifest)
         last += [manifest] if late and READY_LABEL in manifest["metadata"]["labels"] else []
@@ -44,13 +46,20 @@ def to_write(objects: Iterable[Object], ready: Container[Ref]) -> list[Object]:
 
 def to_remove(refs: Iterable[Ref]) -> list[Ref]:
     """Rights first, walls last."""
-    return sorted(refs, key=lambda one: apply_order(_named(one)), reverse=True)
+    return sorted(refs, key=lambda one: _key(_named(one)), reverse=True)
 
 
 def _without_mark(manifest: Object) -> Object:
     meta = manifest["metadata"]
     labels = {key: value for key, value in meta["labels"].items() if key != READY_LABEL}
     return {**manifest, "metadata": {**meta, "labels": labels}}
+
+
+def _key(manifest: Object) -> tuple[int, str, str]:
+    """A ConfigMap is rendered no more; one that an older version left goes last."""
+    if manifest["kind"] == "ConfigMap":
+        return -1, manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+    return apply_order(manifest)
 
 
 def _named(one: Ref) -> Object:

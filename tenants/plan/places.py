@@ -43,7 +43,4 @@ class Places:
 def _place(document: Document | None, loc: Loc) -> str:
     if document is None:
         return ""
-    while loc and loc not in document.values:
-        loc = loc[:-1]
-    place = document.keys.get(loc) or document.values[loc]
-    return f"{document.path}:{place.line}"
+    return f"{document.path}:{document.place(loc, key=True).line}"

@@ -17,7 +17,8 @@ Json = dict[str, Any]
 NOBODY = TenantSet(runtime_classes={"bulkhead": SANDBOX})
 LEFT = {
     "RuntimeClass /bulkhead",
-    "ConfigMap kube-system/bulkhead-tenants",
+    "TenantTable /tenants",
+    "CustomResourceDefinition /tenanttables.bulkhead.dev",
     "ConfigMap kube-system/bulkhead-tenant-files",
 }
 

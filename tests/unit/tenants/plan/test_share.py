@@ -63,7 +63,8 @@ def test_a_borrower_meets_the_reserve_of_its_neighbour() -> None:
 
 def test_the_path_counts_what_is_used_below() -> None:
     model = tree({
-        "g": ("", allow(20)), "gg": ("g", allow(10)), "a": ("gg", allow(4)), "b": ("gg", allow(6)), "c": ("g", allow(1)),
+        "g": ("", allow(20)), "gg": ("g", allow(10)), "a": ("gg", allow(4)), "b": ("gg", allow(6)),
+        "c": ("g", allow(1)),
     })  # fmt: skip
     found = stand(model, "a", CPU, {"a": 1, "b": 2, "c": 4})
     assert [(level.name, level.used) for level in found.levels] == [("a", 1), ("gg", 3), ("g", 7)]
