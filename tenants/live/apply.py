@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ from tenants.live.prepare import Prepared
 from tenants.live.target import Target
 from tenants.plan.changes import Action, Change, Conflict
 from tenants.plan.objects import Ref, ref
+
+_WALLS: Final = ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy")
 
 
 class Outcome(enum.StrEnum):
@@ -54,8 +57,12 @@ def apply(
         raise ClusterError(
             f"namespace {names} is still being deleted; wait until it is gone, then apply again"
         )
-    blocked = False
+    blocked = unsettled = False
     for manifest in prepared.writes:
+        is_wall = manifest["kind"].startswith(_WALLS)
+        if unsettled and not is_wall:
+            target.settle()
+        unsettled = is_wall
         conflict = target.write(manifest, force=force)
         blocked = blocked or conflict is not None
         yield _conflict(conflict) if conflict else Step(Outcome.WRITTEN, ref(manifest))

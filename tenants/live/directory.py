@@ -70,6 +70,9 @@ class Directory:
             _replace(self._path(one), HEADER + _text(manifest))
         return conflict
 
+    def settle(self) -> None:
+        """Whoever applies the files waits."""
+
     def remove(self, one: Ref) -> None:
         """Delete the file of ours that holds the object, and directories that become empty."""
         for path in [self._path(one)] if self._path(one).exists() else self._files():

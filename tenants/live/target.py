@@ -36,6 +36,9 @@ class Target(Protocol):
     def write(self, manifest: Object, *, force: bool) -> Conflict | None:
         """Create, update or replace; a conflict leaves the object as it is."""
 
+    def settle(self) -> None:
+        """Return when the admission policies that were written are enforced."""
+
     def remove(self, ref: Ref) -> None:
         """Delete; one that is already gone is fine."""
 

@@ -26,7 +26,6 @@ _ORDERS: Final = (
     "k8s.v1.cni.cncf.io/", "run.oci.", "v1.multus-cni.io/",
 )  # fmt: skip
 _ORDER_PARTS: Final = ("cdi.k8s.io/", ".crio.io", "nri.io/", "blockio.resources.", "rdt.resources.")
-_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _SYSTEM_PRIORITIES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _DAY_SECONDS: Final = 86_400
 Spec = Mapping[str, Any]
@@ -152,17 +151,12 @@ def _host_of_container(name: str, container: Spec) -> Iterator[Denial]:
         yield Denial(
             "capabilities", f"container {name}: adds {', '.join(sorted(added))}; only NET_BIND_SERVICE may be"
         )
-    for call in _calls(container):
+    for call in pod_security.calls(container):
         for kind in ("httpGet", "tcpSocket"):
             if (call.get(kind) or {}).get("host"):
                 yield Denial(
                     "probe-host", f"container {name}: a probe or hook with a host makes the node call"
                 )
-
-
-def _calls(container: Spec) -> Iterator[Spec]:
-    yield from (container.get(probe) or {} for probe in _PROBES)
-    yield from (hook or {} for hook in (container.get("lifecycle") or {}).values())
 
 
 def _devices(tenant: Tenant, spec: Spec) -> Iterator[Denial]:

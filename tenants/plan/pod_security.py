@@ -62,11 +62,21 @@ def _baseline(spec: Spec) -> Iterator[str]:
             yield f"sysctl {sysctl['name']}"
     yield from _profiles("the pod", _context(spec))
     for name, container in containers(spec):
-        yield from _baseline_container(name, container)
+        yield from _baseline_container(name, container, own_users=spec.get("hostUsers") is False)
 
 
-def _baseline_container(name: str, container: Spec) -> Iterator[str]:
+def calls(container: Spec) -> Iterator[Spec]:
+    """Probes and lifecycle hooks: what the node does for the container."""
+    yield from (container.get(probe) or {} for probe in ("livenessProbe", "readinessProbe", "startupProbe"))
+    yield from (hook or {} for hook in (container.get("lifecycle") or {}).values())
+
+
+def _baseline_container(name: str, container: Spec, *, own_users: bool) -> Iterator[str]:
     context = _context(container)
+    for call in calls(container):
+        for kind in ("httpGet", "tcpSocket"):
+            if (call.get(kind) or {}).get("host") not in {None, "", "127.0.0.1", "::1"}:
+                yield f"container {name} has a probe or hook with a host"
     if context.get("privileged"):
         yield f"container {name} is privileged"
     for added in (context.get("capabilities") or {}).get("add") or ():
@@ -74,7 +84,7 @@ def _baseline_container(name: str, container: Spec) -> Iterator[str]:
             yield f"container {name} adds capability {added}"
     if any(port.get("hostPort") for port in container.get("ports") or ()):
         yield f"container {name} has a hostPort"
-    if context.get("procMount", "Default") != "Default":
+    if context.get("procMount", "Default") != "Default" and not own_users:
         yield f"container {name} has an unmasked /proc"
     yield from _profiles(f"container {name}", context)
 

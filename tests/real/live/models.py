@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tenants.model import Allowance, Dimension, Tenant, TenantSet
+from tenants.model import Admin, Allowance, Dimension, Tenant, TenantSet
 from tests.support.manifests import AGENTS, CAUTIOUS, PLATFORM, TENANTS
 
 
@@ -16,7 +16,11 @@ def stated(tenant: Tenant) -> Tenant:
     return msgspec.structs.replace(tenant, quota={**needed, **tenant.quota})
 
 
-MODEL = msgspec.structs.replace(TENANTS, tenants={t.name: stated(t) for t in (PLATFORM, AGENTS, CAUTIOUS)})
+# The shared sample holds what only a renderer is asked for: overlapping prefixes, an account without a namespace.
+CAREFUL = msgspec.structs.replace(
+    CAUTIOUS, namespace_prefixes=(), admins=(Admin(kind="ServiceAccount", name="deployer", namespace="ci"),)
+)
+MODEL = msgspec.structs.replace(TENANTS, tenants={t.name: stated(t) for t in (PLATFORM, AGENTS, CAREFUL)})
 
 
 def without(model: TenantSet, name: str) -> TenantSet:

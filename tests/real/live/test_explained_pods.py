@@ -63,7 +63,7 @@ def test_offline_and_the_server_agree(server: Server) -> None:
             compared += 1
             if answer.ok is bool(offline):
                 differ.append((home, name, answer.message, offline))
-    assert not differ, differ
+    assert not differ, "\n".join(map(str, differ))
     assert compared >= 150, compared
 
 
