@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,27 +11,29 @@ from urllib.parse import quote
 from tenants import pods as running
 from tenants.errors import ClusterError
 from tenants.live.connection import Answer, Connection, refused
+from tenants.live.refusals import (
+    EMPTIED,
+    IMMUTABLE,
+    OWN_RULE,
+    UNREADY,
+    conflict_of,
+    conflicts,
+    relabelled,
+    says,
+)
 from tenants.manifests.admission.facts import FACTS_GROUP, FACTS_KIND, FACTS_NAME, FACTS_VERSION
 from tenants.manifests.objects import MANAGED_BY, OWNER
 from tenants.model import Pool
 from tenants.plan.changes import Conflict, Immutable, Unsaid
-from tenants.plan.objects import Object, Ref, labels, ref
+from tenants.plan.objects import Object, Ref, ref
 from tenants.plan.order import KINDS
 from tenants.pods import GONE, Pod
 
 MANAGER: Final = "bulkhead"
 PAGE: Final = "500"
 READERS: Final = 8
-# Admission reads its facts from a watch: a server that has just been told more refuses, or labels as before, until
-# it has seen them. What a dry run says meanwhile is about the facts of the last apply.
-_UNREADY: Final = "no params found for policy binding"
-_OWN_RULE: Final = "denied request: bulkhead: "
 _LOOK_SECONDS: Final = 1.5
 _PAUSES_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
-# Server-side apply of an empty map over one that we filled leaves null, which the schema of our table refuses.
-_EMPTIED: Final = 'must be of type object: "null"'
-_IMMUTABLE: Final = ("may not be changed", "field is immutable")  # PriorityClass value, RuntimeClass handler
-_MANAGER_NAME: Final = re.compile(r'conflict with "([^"]+)"')
 
 
 class Cluster:
@@ -133,7 +134,7 @@ class Cluster:
         if isinstance(answer, Immutable):
             self.remove(ref(manifest))
             answer = self._apply(manifest, force=force, dry=False)
-        while isinstance(answer, Answer) and (changed := _relabelled(manifest, answer.body)):
+        while isinstance(answer, Answer) and (changed := relabelled(manifest, answer.body)):
             if not self._wait():
                 raise ClusterError(
                     f"admission does not let {ref(manifest)} have the label {changed}; apply again"
@@ -148,17 +149,17 @@ class Cluster:
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
         if dry:
             query["dryRun"] = "All"
-        patience = (_UNREADY,) if dry else (_UNREADY, _OWN_RULE)
+        patience = (UNREADY,) if dry else (UNREADY, OWN_RULE)
         answer = self._ask_until_ready("PATCH", self._path(one), query, manifest, patience)
-        if dry and _says(answer, (_UNREADY, _OWN_RULE)):
+        if dry and says(answer, (UNREADY, OWN_RULE)):
             return Unsaid(answer.message)
-        if answer.status == 422 and _EMPTIED in answer.message:
+        if answer.status == 422 and EMPTIED in answer.message:
             answer = self._replace(one, manifest, query)
-        if answer.status == 409 and (causes := _conflicts(answer)):
-            conflict = _conflict(one, causes, answer.message)
+        if answer.status == 409 and (causes := conflicts(answer)):
+            conflict = conflict_of(one, causes, answer.message)
             # our own earlier replacement counts as another manager of the same name
             return self._apply(manifest, force=True, dry=dry) if conflict.managers == (MANAGER,) else conflict
-        if answer.status == 422 and any(word in answer.message for word in _IMMUTABLE):
+        if answer.status == 422 and any(word in answer.message for word in IMMUTABLE):
             return Immutable(answer.message)
         if not answer.ok:
             raise refused(answer, f"{'preview' if dry else 'apply'} {one}")
@@ -180,7 +181,7 @@ class Cluster:
         One rule answers for all, so one more look is waited for.
         """
         table = Ref(FACTS_KIND, "", FACTS_NAME, f"{FACTS_GROUP}/{FACTS_VERSION}")
-        while not _says(self._connection.ask("DELETE", self._path(table), {"dryRun": "All"}), (_OWN_RULE,)):
+        while not says(self._connection.ask("DELETE", self._path(table), {"dryRun": "All"}), (OWN_RULE,)):
             if not self._wait():
                 raise ClusterError("the admission policies are not enforced yet; apply again")
         self._sleep(_LOOK_SECONDS)
@@ -197,7 +198,7 @@ class Cluster:
         self, method: str, path: str, query: Mapping[str, str], body: Any, patience: tuple[str, ...]
     ) -> Answer:
         answer = self._connection.ask(method, path, query, body)
-        while _says(answer, patience) and self._wait():
+        while says(answer, patience) and self._wait():
             answer = self._connection.ask(method, path, query, body)
         return answer
 
@@ -212,7 +213,7 @@ class Cluster:
     def remove(self, one: Ref) -> None:
         """Background deletion; the server's garbage collector takes what hangs on it."""
         query = {"propagationPolicy": "Background"}
-        answer = self._ask_until_ready("DELETE", self._path(one), query, None, (_UNREADY, _OWN_RULE))
+        answer = self._ask_until_ready("DELETE", self._path(one), query, None, (UNREADY, OWN_RULE))
         # 409: a namespace that is going away already
         if not answer.ok and answer.status not in {404, 409}:
             raise refused(answer, f"delete {one}")
@@ -291,28 +292,3 @@ class Cluster:
 
 def _root(version: str) -> str:
     return f"/apis/{version}" if "/" in version else f"/api/{version}"
-
-
-def _says(answer: Answer, words: tuple[str, ...]) -> bool:
-    """Whether it is a refusal for one of these reasons."""
-    return not answer.ok and any(word in answer.message for word in words)
-
-
-def _relabelled(manifest: Object, written: Object) -> str:
-    """A label that admission changed on the way in, if any."""
-    stored = labels(written)
-    return next((key for key, value in labels(manifest).items() if stored.get(key) != value), "")
-
-
-def _conflict(one: Ref, causes: list[dict[str, Any]], message: str) -> Conflict:
-    found = [_MANAGER_NAME.search(cause.get("message", "")) for cause in causes]
-    managers = {match.group(1) for match in found if match}
-    fields = sorted(str(cause.get("field", "")).removeprefix(".") for cause in causes)
-    return Conflict(one, tuple(sorted(managers)), tuple(fields), message)
-
-
-def _conflicts(answer: Answer) -> list[dict[str, Any]]:
-    """Causes of a 409 that are field conflicts; a namespace in deletion is a 409 too and has none."""
-    details: dict[str, Any] = answer.body.get("details") or {}
-    causes: list[dict[str, Any]] = details.get("causes") or []
-    return [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
