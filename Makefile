@@ -55,8 +55,12 @@ lock:                      ## re-resolve pyproject.toml into requirements.lock (
 	$(BIN)/uv export --quiet --no-header --no-annotate --no-emit-project --all-groups --format requirements-txt -o requirements.lock
 	@rm -f uv.lock
 
-bench: $(STAMP)            ## every figure the project stands on
+bench: $(STAMP)            ## every figure the project stands on; BULKHEAD_DATA holds traces and instances
+	@: "$${BULKHEAD_DATA:?set BULKHEAD_DATA to the directory of traces and instances, see benchmarks/README.md}"
 	$(BIN)/python -m benchmarks.placement
+	$(BIN)/python -m benchmarks.packing --instances $$BULKHEAD_DATA/vbp/instances.tar.gz \
+	  --known $$BULKHEAD_DATA/vbp/new_known.csv $$BULKHEAD_DATA/vbp/triplet_known.csv
+	$(BIN)/python -m benchmarks.tenant_files
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
