@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scheduler.model import PODS, Amounts, Reason, Shape
 from scheduler.placement.arrivals import arrival_of
 from scheduler.placement.constraints import Profile, profile_reason, selection_reason
+from scheduler.placement.coresidency import Coresidency
 from scheduler.placement.tenancy import Admission, Occupancy, Tenancy
 
 Int64 = NDArray[np.int64]
@@ -46,9 +47,17 @@ class Question(NamedTuple):
 class Demand:
     """One shape, admitted; `number` is its dense id within the state."""
 
-    __slots__ = ("admission", "arrival", "count", "milli", "number", "question", "shape")
+    __slots__ = ("_coresidency", "admission", "arrival", "count", "milli", "number", "question", "shape")
 
-    def __init__(self, number: int, shape: Shape, admission: Admission, columns: dict[str, int]) -> None:
+    def __init__(
+        self,
+        number: int,
+        shape: Shape,
+        admission: Admission,
+        coresidency: Coresidency,
+        columns: dict[str, int],
+    ) -> None:
+        self._coresidency = coresidency
         self.number = number
         self.shape = shape
         self.arrival = arrival_of(shape)
@@ -68,21 +77,18 @@ class Demand:
         self, profiles: Sequence[Profile], occupancies: Sequence[Occupancy], tenancy: Tenancy
     ) -> Question:
         """Answer for the profiles and occupancies that appeared since the last call."""
-        known_profiles = len(self.question.profile_reasons)
-        known_occupancies = len(self.question.occupancy_reasons)
-        if known_profiles < len(profiles):
-            new = [self._profile_reason(profile) for profile in profiles[known_profiles:]]
-            self.question = self.question._replace(
-                profile_reasons=extended(self.question.profile_reasons, new)
+        question, known = self.question, len(self.question.profile_reasons)
+        if known < len(profiles):
+            new = [self._profile_reason(profile) for profile in profiles[known:]]
+            reasons = np.concatenate([question.profile_reasons, np.array(new, np.int8)])
+            question = question._replace(profile_reasons=reasons)
+        if len(question.occupancy_reasons) < len(occupancies):
+            self._coresidency.learn(occupancies, tenancy)
+            question = question._replace(
+                occupancy_reasons=self._coresidency.reasons, claims=self._coresidency.claims
             )
-        if known_occupancies < len(occupancies):
-            met = occupancies[known_occupancies:]
-            reasons = extended(
-                self.question.occupancy_reasons, [self._occupancy_reason(one, tenancy) for one in met]
-            )
-            claims = extended(self.question.claims, [self._claims(one, tenancy) for one in met])
-            self.question = self.question._replace(occupancy_reasons=reasons, claims=claims)
-        return self.question
+        self.question = question
+        return question
 
     @property
     def sandboxed(self) -> bool:
@@ -95,19 +101,6 @@ class Demand:
 
     def _profile_reason(self, profile: Profile) -> Reason:
         return profile_reason(profile, self.shape, self.sandboxed)
-
-    def _occupancy_reason(self, occupancy: Occupancy, tenancy: Tenancy) -> Reason:
-        presence = self.admission.presence
-        return tenancy.coresidency(occupancy, presence) if presence else Reason.FITS
-
-    def _claims(self, occupancy: Occupancy, tenancy: Tenancy) -> bool:
-        presence = self.admission.presence
-        return tenancy.claims(occupancy, presence) if presence else False
-
-
-def extended(reasons: Int8, new: Sequence[int]) -> Int8:
-    """Append answers."""
-    return np.concatenate([reasons, np.array(new, np.int8)])
 
 
 def request_vector(requests: Amounts, overhead: Amounts, columns: dict[str, int]) -> Int64:

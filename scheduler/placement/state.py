@@ -19,6 +19,7 @@ from scheduler.model import BASE_RESOURCES, GPU_MILLI, Node, Placed, Shape
 from scheduler.placement.arrivals import LAST_MODEL
 from scheduler.placement.classes import GONE, STANDING, NodeClasses
 from scheduler.placement.constraints import Profile
+from scheduler.placement.coresidency import Coresidency
 from scheduler.placement.demand import UNKNOWN, Demand
 from scheduler.placement.tenancy import Occupancy, Presence, SingleTenant, Tenancy
 
@@ -98,6 +99,7 @@ class ClusterState:
         self._profile_numbers: dict[Profile, int] = {}
         self._occupancy_numbers: dict[Occupancy, int] = {}
         self._demand_numbers: dict[Shape, int] = {}
+        self._coresidency: dict[Presence | None, Coresidency] = {}
         self._tenants_on: list[Counter[Presence]] = []
         self._row: Int64 = np.zeros(STANDING + len(self.columns) + self.devices, np.int64)
         for node in nodes:
@@ -238,7 +240,9 @@ class ClusterState:
         if not shape.label_keys <= self._label_keys:
             self._label_keys |= shape.label_keys
             self._reprofile()
-        demand = Demand(len(self.demands), shape, self.tenancy.admit(shape), self.columns)
+        admission = self.tenancy.admit(shape)
+        answers = self._coresidency.setdefault(admission.presence, Coresidency(admission.presence))
+        demand = Demand(len(self.demands), shape, admission, answers, self.columns)
         self._demand_numbers[shape] = demand.number
         self.demands.append(demand)
         return demand
