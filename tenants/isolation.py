@@ -108,7 +108,22 @@ def may_join(
         if refusal is not None:
             return refusal
         everybody.append(resident)
-    return _within_blast_radius(everybody, node_limit)
+    return within_blast_radius(everybody, node_limit)
+
+
+def within_blast_radius(everybody: Iterable[Presence], node_limit: int | None = None) -> Refusal | None:
+    """Whether a node may hold as many untrusted tenants as stand there together."""
+    everybody = list(everybody)
+    untrusted = sorted({p.tenant.name for p in everybody if p.tenant.trust is Trust.UNTRUSTED})
+    limits = {p.tenant.isolation.blast_radius: p.tenant.name for p in everybody} | {node_limit: "the node"}
+    stated = {limit: who for limit, who in limits.items() if limit is not None}
+    if not stated or len(untrusted) <= min(stated):
+        return None
+    limit = min(stated)
+    return Refusal(
+        Reason.BLAST_RADIUS,
+        f"{len(untrusted)} untrusted tenants ({', '.join(untrusted)}) where {stated[limit]} allows {limit}",
+    )
 
 
 def _default_runtime(tenant: Tenant, classes: Classes) -> Choice | Refusal:
@@ -156,16 +171,3 @@ def _accepts_stranger(host: Tenant, guest: Tenant, wish: CoResidency) -> Refusal
         case CoResidency.TRUSTED_ONLY | CoResidency.SHARED | CoResidency.EXCLUSIVE:
             return None
     assert_never(wish)
-
-
-def _within_blast_radius(everybody: list[Presence], node_limit: int | None) -> Refusal | None:
-    untrusted = sorted({p.tenant.name for p in everybody if p.tenant.trust is Trust.UNTRUSTED})
-    limits = {p.tenant.isolation.blast_radius: p.tenant.name for p in everybody} | {node_limit: "the node"}
-    stated = {limit: who for limit, who in limits.items() if limit is not None}
-    if not stated or len(untrusted) <= min(stated):
-        return None
-    limit = min(stated)
-    return Refusal(
-        Reason.BLAST_RADIUS,
-        f"{len(untrusted)} untrusted tenants ({', '.join(untrusted)}) where {stated[limit]} allows {limit}",
-    )

@@ -171,7 +171,7 @@ class ClusterState:
             del tenants[presence]
         if before == 0 or before + sign == 0:
             limit = self.occupancies[self.occupancy_of[node]].limit
-            self.occupancy_of[node] = self._occupancy_number(Occupancy(frozenset(tenants), limit))
+            self.occupancy_of[node] = self._occupancy_number(Occupancy(tuple(sorted(tenants)), limit))
 
     def _count_spread(self, node: int, shape: Shape, sign: int) -> None:
         standing = self.nodes[node]
@@ -195,7 +195,7 @@ class ClusterState:
         self.gpu_free[number, : node.gpus] = GPU_MILLI
         self.profile_of[number] = self._profile_number(node)
         limit = self.tenancy.node_rules(node).blast_radius
-        self.occupancy_of[number] = self._occupancy_number(Occupancy(frozenset(), limit))
+        self.occupancy_of[number] = self._occupancy_number(Occupancy((), limit))
         self._reclass(number)
 
     def _make_node_room(self, number: int) -> None:

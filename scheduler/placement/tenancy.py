@@ -24,9 +24,9 @@ class Presence(msgspec.Struct, frozen=True, order=True):
 
 
 class Occupancy(msgspec.Struct, frozen=True):
-    """Who stands on a node, and how many untrusted tenants the node may hold (None: any number)."""
+    """Who stands on a node, by name, and how many untrusted tenants the node may hold (None: any number)."""
 
-    residents: frozenset[Presence]
+    residents: tuple[Presence, ...]
     limit: int | None
 
 
@@ -100,6 +100,7 @@ class TenantRules:
 
     def __init__(self, tenants: TenantSet) -> None:
         self.tenants = tenants
+        self._pairs: dict[tuple[Presence, Presence], Reason] = {}
 
     def admit(self, shape: Shape) -> Admission:
         """Choose the runtime that the tenant's trust demands; the pod pays for it."""
@@ -112,9 +113,17 @@ class TenantRules:
         return Admission(Presence(tenant.name, choice.sandboxed), overhead_of(choice.runtime_class))
 
     def coresidency(self, occupancy: Occupancy, newcomer: Presence) -> Reason:
-        """Ask `tenants.isolation` whether the newcomer may join."""
-        residents = [self._known(resident) for resident in sorted(occupancy.residents)]
-        refusal = isolation.may_join(self._known(newcomer), residents, occupancy.limit)
+        """Ask `tenants.isolation` whether the newcomer may join; about each pair only once."""
+        for resident in occupancy.residents:
+            reason = self._pairs.get((newcomer, resident))
+            if reason is None:
+                refusal = isolation.may_share(self._known(newcomer), self._known(resident))
+                reason = REASONS[refusal.reason] if refusal else Reason.FITS
+                self._pairs[newcomer, resident] = reason
+            if reason:
+                return reason
+        together = [self._known(presence) for presence in (newcomer, *occupancy.residents)]
+        refusal = isolation.within_blast_radius(together, occupancy.limit)
         return REASONS[refusal.reason] if refusal else Reason.FITS
 
     def claims(self, occupancy: Occupancy, newcomer: Presence) -> bool:
