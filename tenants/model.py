@@ -18,6 +18,12 @@ from tenants.quantity import UNLIMITED, Limit
 SANDBOX_HANDLER: Final = "bulkhead"
 DEFAULT_POOL: Final = "default"
 PRIORITY_LIMIT: Final = 1_000_000_000  # above it Kubernetes keeps the values for its own system classes
+METADATA_ADDRESSES: Final = (  # closed for every tenant: whoever reaches one may act as the node
+    "169.254.169.254/32",  # AWS, Azure, Google Cloud, OpenStack and most others
+    "fd00:ec2::254/128",  # AWS over IPv6
+    "169.254.170.2/32",  # AWS, credentials of containers
+    "100.100.100.200/32",  # Alibaba Cloud
+)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 

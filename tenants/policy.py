@@ -16,11 +16,11 @@ from typing import Final
 
 import msgspec
 
-from tenants.model import Peer, Port, Tenant, TenantSet
+from tenants.model import METADATA_ADDRESSES, Peer, Port, Tenant, TenantSet
 
 DNS_NAMESPACE: Final = "kube-system"
 DNS_PORT: Final = 53
-METADATA: Final = tuple(ipaddress.ip_network(block) for block in ("169.254.169.254/32", "fd00:ec2::254/128"))
+METADATA: Final = tuple(map(ipaddress.ip_network, METADATA_ADDRESSES))
 
 
 class Side(enum.StrEnum):

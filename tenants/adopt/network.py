@@ -12,9 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from tenants.adopt.draft import Doubts, Object, is_system, name_of
-from tenants.manifests.network import METADATA_ADDRESSES
 from tenants.manifests.objects import NAMESPACE_NAME, TENANT_LABEL
-from tenants.model import Network, Peer, Port
+from tenants.model import METADATA_ADDRESSES, Network, Peer, Port
 from tenants.policy import DNS_NAMESPACE, DNS_PORT
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")

@@ -126,7 +126,7 @@ def _quota(arguments: argparse.Namespace, tenants: TenantSet, places: Places) ->
         pods = [running.read(one) for one in objects(arguments.pods) if one["kind"] == "Pod"]
     elif arguments.live:
         pods = cluster_of(arguments, tenants.pools).pods() or []
-    found = explain_quota.explain(tenants, arguments.tenant, explain_quota.usage_of(tenants, pods), places)
+    found = explain_quota.explain(explain_quota.ledger_of(tenants, pods), arguments.tenant, places)
     counted = "" if pods else "Nothing is counted as used; --live or --pods count what runs.\n"
     _show(arguments, explain_quota.text(found) + counted, found)
     return 0

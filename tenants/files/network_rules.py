@@ -11,16 +11,9 @@ from tenants.files.kinds import PEER_WORDS, PeerFile, TenantFile
 from tenants.files.positions import Document, Loc
 from tenants.files.problem import Kind, Problem
 from tenants.files.scalars import IpNetwork, address_block
+from tenants.model import METADATA_ADDRESSES
 
-METADATA: Final = tuple(
-    ipaddress.ip_network(address)
-    for address in (
-        "169.254.169.254/32",  # AWS, Azure, Google Cloud, OpenStack and most others
-        "fd00:ec2::254/128",  # AWS over IPv6
-        "169.254.170.2/32",  # AWS, credentials of containers
-        "100.100.100.200/32",  # Alibaba Cloud
-    )
-)
+METADATA: Final = tuple(map(ipaddress.ip_network, METADATA_ADDRESSES))
 
 
 def problems(declared: list[Declared]) -> Iterator[Problem]:

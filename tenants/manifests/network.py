@@ -14,14 +14,13 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tenants.manifests.objects import NAMESPACE_NAME, TENANT_LABEL, Manifest, make
-from tenants.model import Network, Peer, Port, Tenant
+from tenants.model import METADATA_ADDRESSES, Network, Peer, Port, Tenant
 
-METADATA_ADDRESSES: Final = ("169.254.169.254/32", "fd00:ec2::254/128")
 _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
 
 def network_policies(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
-    """Isolation and allowed peers, or for a tenant that is open everything but the metadata address."""
+    """Isolation and allowed peers, or for a tenant that is open everything but the metadata addresses."""
     network = tenant.network
     if not network.isolate:
         yield _policy(tenant, namespace, "bulkhead-open", [{}], [{"to": _anywhere()}])

@@ -1,21 +1,25 @@
-"""A tenant's quota in the tree: what each level states, what is used, what is left and who decides. Pure."""
+"""A tenant's quota in the tree: what each level states, what is used, what is left and who decides. Pure.
+
+`tenants.ledger` owns the algebra; here its answer gets the words and the lines of the tenant files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
 from tenants import pods as running
 from tenants.files.positions import Loc
 from tenants.files.scalars import canonical
+from tenants.ledger.book import Ledger
+from tenants.ledger.charge import SANDBOXES, Charge, cost
+from tenants.ledger.forest import Forest, QuotaNode
+from tenants.ledger.tree import NOTHING_STATED, ROOT, Tree
 from tenants.model import Dimension, TenantSet
 from tenants.plan.places import Places
-from tenants.plan.share import Node, path, stand
-from tenants.pods import Pod
+from tenants.pods import GONE, Pod
 from tenants.quantity import UNLIMITED, Limit, render
-
-Usage = Mapping[Dimension, Mapping[str, int]]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,27 +45,21 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     decides: str
 
 
-def usage_of(tenants: TenantSet, pods: Iterable[Pod]) -> Usage:
-    """What each tenant's pods use of every dimension that somebody states."""
-    nodes: list[Node] = [*tenants.groups.values(), *tenants.tenants.values()]
-    dimensions = {dimension for node in nodes for dimension in node.quota}
-    sandboxed = running.sandbox_classes(tenants)
-    found: dict[Dimension, dict[str, int]] = {dimension: {} for dimension in dimensions}
+def ledger_of(tenants: TenantSet, pods: Iterable[Pod]) -> Ledger:
+    """The ledger as it stands when `pods` run: those of tenants, and not over."""
+    ledger, sandboxed = Ledger.from_tenants(tenants), running.sandbox_classes(tenants)
     for pod in pods:
         owner = tenants.tenant_of(pod.namespace)
-        if owner is None:
-            continue
-        for dimension, used in found.items():
-            used[owner.name] = used.get(owner.name, 0) + running.charge(pod, dimension, sandboxed)
-    return found
+        if owner is not None and pod.phase not in GONE:
+            ledger.record(_charge(pod, owner.name, pod.runtime_class in sandboxed))
+    return ledger
 
 
-def explain(tenants: TenantSet, name: str, used: Usage, places: Places) -> list[Explained]:
+def explain(ledger: Ledger, name: str, places: Places) -> list[Explained]:
     """Every dimension that the tenant or a group above it states."""
-    dimensions = {dimension for node in path(tenants, name) for dimension in node.quota}
-    return [
-        _one(tenants, name, dimension, used.get(dimension, {}), places) for dimension in sorted(dimensions)
-    ]
+    forest = ledger.forest
+    leaf = forest.leaf(name)
+    return [_one(forest, leaf, dimension, places) for dimension in sorted(forest.stated[leaf])]
 
 
 def text(found: list[Explained]) -> str:
@@ -78,30 +76,43 @@ def text(found: list[Explained]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _one(
-    tenants: TenantSet, name: str, dimension: Dimension, used: Mapping[str, int], places: Places
-) -> Explained:
-    found = stand(tenants, name, dimension, used)
-    steps = tuple(
-        Step(
-            name=level.name,
-            stated=level.stated,
-            guaranteed=_spell(dimension, level.share.guaranteed),
-            max=_spell(dimension, level.share.max),
-            lend=_spell(dimension, level.share.lend),
-            weight=level.share.weight,
-            used=_spell(dimension, level.used),
-            place=places.of(level.name, *_loc(places, level.name, dimension)) if level.stated else "",
-        )
-        for level in found.levels
+def _charge(pod: Pod, tenant: str, sandboxed: bool) -> Charge:
+    """`requests` hold the overhead already; a pod that was never on a server has no UID."""
+    return Charge(
+        uid=pod.uid or pod.key,
+        tenant=tenant,
+        amounts=cost({**pod.requests, SANDBOXES: int(sandboxed)}),
+        pool=pod.pool,
+        runtime_class=pod.runtime_class,
     )
-    decides = "" if found.room is UNLIMITED else found.decides or f"pool {dimension.pool}"
+
+
+def _one(forest: Forest, leaf: int, dimension: Dimension, places: Places) -> Explained:
+    tree = forest.trees[dimension]
+    room = tree.available(leaf)
+    bounded = tree.bounded or room.node != ROOT
+    path = [(number, node) for number in reversed(forest.paths[leaf]) if (node := forest.nodes[number])]
     return Explained(
-        tenant=name,
+        tenant=forest.names[leaf],
         dimension=str(dimension),
-        path=steps,
-        available=_spell(dimension, found.room),
-        decides=decides,
+        path=tuple(_step(tree, number, node, dimension, places) for number, node in path),
+        available=_spell(dimension, room.amount if bounded else UNLIMITED),
+        decides=(forest.names[room.node] or f"pool {dimension.pool}") if bounded else "",
+    )
+
+
+def _step(tree: Tree, number: int, node: QuotaNode, dimension: Dimension, places: Places) -> Step:
+    stated = dict(node.quota).get(dimension)
+    share = stated or NOTHING_STATED
+    return Step(
+        name=node.name,
+        stated=stated is not None,
+        guaranteed=_spell(dimension, share.guaranteed),
+        max=_spell(dimension, share.max),
+        lend=_spell(dimension, share.lend),
+        weight=share.weight,
+        used=_spell(dimension, tree.total(number)),
+        place=places.of(node.name, *_loc(places, node.name, dimension)) if stated else "",
     )
 
 

@@ -28,6 +28,9 @@ OUTSIDE = (
     "2001:db8::1",
     "2001:4860::8",
     "169.254.169.254",
+    "fd00:ec2::254",
+    "169.254.170.2",
+    "100.100.100.200",
 )
 HOMES = [*NAMES, *(f"{name}2" for name in NAMES), *(f"{name}-x" for name in NAMES), *STRANGERS, "kube-system"]
 HOSTS = [

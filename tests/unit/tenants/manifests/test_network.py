@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenants.manifests.network import METADATA_ADDRESSES, network_policies
+from tenants.manifests.network import network_policies
 from tenants.model import Network, Peer, Port, Tenant
 
 
@@ -22,6 +22,7 @@ class End(NamedTuple):
     dns: bool = False
 
 
+METADATA = ("169.254.169.254", "fd00:ec2::254", "169.254.170.2", "100.100.100.200")
 ENDS = [
     End("10.0.1.1", "a", "a"),
     End("10.0.1.2", "a-two", "a"),
@@ -31,8 +32,7 @@ ENDS = [
     End("10.0.9.8", "kube-system"),
     End("192.0.2.7"),
     End("10.7.0.1"),
-    End("169.254.169.254"),
-    End("fd00:ec2::254"),
+    *map(End, METADATA),
     End("2001:db8::1"),
 ]
 
@@ -74,7 +74,7 @@ def opens(rule: dict[str, Any], protocol: str, port: int) -> bool:
 
 def allowed(network: Network, direction: str, end: End, protocol: str, port: int) -> bool:
     """What the model's own words say about a pod of tenant a."""
-    if any(ipaddress.ip_address(end.address) in ipaddress.ip_network(a) for a in METADATA_ADDRESSES):
+    if end.address in METADATA:
         return direction == "ingress" and not network.isolate
     if not network.isolate or end.tenant == "a":
         return True
@@ -115,6 +115,7 @@ PEERS = st.builds(
         {"tenant": "b"}, {"namespace": "ingress"}, {"namespace": "kube-system"}, {"cidr": "192.0.2.0/24"},
         {"cidr": "0.0.0.0/0", "exclude": ("10.0.0.0/8",)}, {"cidr": "0.0.0.0/0"}, {"cidr": "::/0"},
         {"cidr": "169.254.0.0/16"}, {"cidr": "169.254.169.254/32"}, {"cidr": "fd00:ec2::/32"},
+        {"cidr": "169.254.170.2/32"}, {"cidr": "100.64.0.0/10"},
         {"cidr": "10.7.3.9/8"},
     ]),
     st.lists(PORTS, max_size=2),
@@ -143,7 +144,7 @@ def test_every_flow_passes_exactly_where_the_model_lets_it(network: Network) -> 
                 )
 
 
-@given(NETWORKS, st.sampled_from(["169.254.169.254", "fd00:ec2::254"]), st.integers(1, 65535))
+@given(NETWORKS, st.sampled_from(METADATA), st.integers(1, 65535))
 def test_the_metadata_address_is_closed_whatever_a_file_says(
     network: Network, address: str, port: int
 ) -> None:
@@ -191,11 +192,13 @@ def test_an_isolated_tenant_talks_to_itself_and_to_dns() -> None:
     [
         (Peer(cidr="10.10.1.12/24"), {"cidr": "10.10.1.12/24"}),
         (Peer(cidr="0.0.0.0/0", exclude=("10.0.0.0/8",)),
-         {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "169.254.169.254/32"]}),
+         {"cidr": "0.0.0.0/0",
+          "except": ["10.0.0.0/8", "100.100.100.200/32", "169.254.169.254/32", "169.254.170.2/32"]}),
+        (Peer(cidr="169.254.170.0/24"), {"cidr": "169.254.170.0/24", "except": ["169.254.170.2/32"]}),
         (Peer(cidr="::/0"), {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}),
     ],
 )  # fmt: skip
-def test_a_block_is_written_as_stated_less_the_metadata_address(peer: Peer, want: dict[str, Any]) -> None:
+def test_a_block_is_written_as_stated_less_the_metadata_addresses(peer: Peer, want: dict[str, Any]) -> None:
     tenant = Tenant(name="a", network=Network(allow_to=(peer,)))
     [_, policy] = network_policies(tenant, "a")
     assert policy["metadata"]["name"] == "bulkhead-allow"
