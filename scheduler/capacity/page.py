@@ -14,7 +14,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 60rem
 h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; }
 .verdict { font-size: 1.15rem; } .note { color: var(--soft); font-size: .9rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); }
+th, td { text-align: right; white-space: nowrap; padding: .45rem .6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; font-size: .85rem; } th:first-child, td:first-child { text-align: left; }
 svg { width: 100%; height: auto; display: block; margin: .5rem 0; } svg text { font: 13px system-ui, sans-serif; }
 .key span { display: inline-block; width: .8rem; height: .8rem; margin: 0 .35rem 0 1rem; vertical-align: -1px; }

@@ -11,7 +11,8 @@ import numpy as np
 from scheduler.model import Decision, Placed, Pod, Refused
 from scheduler.placement.classes import GONE
 from scheduler.placement.demand import Demand
-from scheduler.placement.ranking import Ranking, View
+from scheduler.placement.kernel import View
+from scheduler.placement.ranking import Ranking
 from scheduler.placement.refusal import refuse
 from scheduler.placement.score.registry import Policy
 from scheduler.placement.spread import allowed_profiles

@@ -12,7 +12,8 @@ from scheduler.model import REASON_CODES, Blocker, Pod, Reason, Refused
 from scheduler.placement.classes import ClassTable
 from scheduler.placement.demand import Question
 from scheduler.placement.fit import asked_and_most
-from scheduler.placement.ranking import Nearest, Ranking, class_reason
+from scheduler.placement.kernel import class_reason
+from scheduler.placement.ranking import Nearest, Ranking
 from scheduler.placement.state import ClusterState
 
 CODES = [REASON_CODES[reason] for reason in Reason]

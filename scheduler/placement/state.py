@@ -21,40 +21,13 @@ from scheduler.placement.classes import GONE, STANDING, NodeClasses
 from scheduler.placement.constraints import Profile
 from scheduler.placement.coresidency import Coresidency
 from scheduler.placement.demand import UNKNOWN, Demand
+from scheduler.placement.events import Event, NodeJoined, NodeLeft, PodLeft, PodPlaced
 from scheduler.placement.tenancy import Occupancy, Presence, SingleTenant, Tenancy
 
 Int64 = NDArray[np.int64]
 
 UNSTATED = 1 << 50
 """Capacity of a base resource that a node does not state: larger than any request, small enough to sum."""
-
-
-class NodeJoined(msgspec.Struct, frozen=True):
-    """A node became part of the cluster, or an empty node reported new facts."""
-
-    node: Node
-
-
-class NodeLeft(msgspec.Struct, frozen=True):
-    """An empty node left the cluster."""
-
-    name: str
-
-
-class PodLeft(msgspec.Struct, frozen=True):
-    """A pod ended or was deleted; what it held is free again."""
-
-    uid: str
-
-
-class PodPlaced(msgspec.Struct, frozen=True):
-    """A pod stands on a node, by our decision or by another's."""
-
-    shape: Shape
-    placed: Placed
-
-
-Event = NodeJoined | NodeLeft | PodPlaced | PodLeft
 
 
 class Standing(msgspec.Struct, frozen=True):

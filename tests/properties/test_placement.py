@@ -8,8 +8,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from scheduler.model import CPU, GPU_MILLI, MEMORY, Gpu, Placed, Pod, Shape
 from scheduler.placement.cycle import Cycle
+from scheduler.placement.events import PodLeft
 from scheduler.placement.score.registry import POLICIES
-from scheduler.placement.state import PodLeft
 from tenants.model import CoResidency, Trust
 from tests.support.cluster import SANDBOX, make_cycle, make_node, make_rules, make_shape, make_tenant
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler.model import Placed, Pod, Refused
-from scheduler.placement.state import PodLeft
+from scheduler.placement.events import PodLeft
 from tenants.model import CoResidency, Trust
 from tests.support.cluster import make_cycle, make_node, make_rules, make_shape, make_tenant, put
 

@@ -6,7 +6,8 @@ import pytest
 
 from scheduler.errors import StateConflict, StateCorrupt
 from scheduler.model import Gpu, Placed
-from scheduler.placement.state import ClusterState, Event, NodeJoined, NodeLeft, PodLeft, PodPlaced
+from scheduler.placement.events import Event, NodeJoined, NodeLeft, PodLeft, PodPlaced
+from scheduler.placement.state import ClusterState
 from tests.support.cluster import make_cycle, make_node, make_shape, put
 
 HALF_GPU = make_shape(gpu=Gpu(1, 500))
