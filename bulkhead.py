@@ -1,7 +1,7 @@
 """The `bulkhead` command: hands each subcommand to the package that owns it.
 
 The three packages do not know each other's command lines; only this module names all of them. A package is
-imported when one of its commands is called, so `bulkhead sandbox` never pays for the solver.
+imported when one of its commands is called, so `bulkhead tenants check` never pays for the solver.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-OWNERS = {"tenants": "tenants.__main__", "sandbox": "sandbox_runtime.__main__"}
+OWNERS = {"tenants": "tenants.__main__"}
 DEFAULT_OWNER = "scheduler.__main__"
 
 

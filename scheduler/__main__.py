@@ -12,7 +12,7 @@ from scheduler.capacity import command as compare_command
 from scheduler.errors import BadInput
 from scheduler.replay import command as replay_command
 
-EPILOG = "also: bulkhead tenants … (tenant files), bulkhead sandbox … (the runtime)"
+EPILOG = "also: bulkhead tenants … (tenant files)"
 
 
 def main(argv: list[str]) -> int:

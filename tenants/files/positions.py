@@ -177,7 +177,10 @@ class _Reader:
                 self._refuse_tag(event)
             if len(name) <= _LONGEST_BOOLEAN:
                 self._refuse_old_boolean(event)
-            value, spot = self._value(self.next_event())
+            stated = self.next_event()
+            value, spot = self._value(stated)
+            if _is_nowhere(stated, event):
+                spot = Spot(event.start_mark)
             if name in spots:
                 why = f"key {quoted(name)} is written twice, first in line {_place(spots[name][0]).line}"
                 self._note(event, Kind.DUPLICATE_KEY, why, "keep one of them")
@@ -241,6 +244,12 @@ class _Reader:
     def _stop(self, event: Any, kind: Kind, loc: Loc, why: str, suggestion: str = "") -> _StopReadingError:
         place = _place(event.start_mark)
         return _StopReadingError(Problem(self.path, *place, kind, spell(loc), why, suggestion))
+
+
+def _is_nowhere(stated: Any, key: Any) -> bool:
+    """Whether a value is missing so that the parser puts it at the next token: after `? key`, which needs no colon."""
+    missing = stated.__class__ is yaml.ScalarEvent and not stated.value and not stated.style
+    return missing and stated.start_mark.line != key.end_mark.line
 
 
 def _place(mark: Any) -> Place:

@@ -65,6 +65,7 @@ NASTY = st.sampled_from(
 @example("a: 1\r\rb: 1\r\n  c")
 @example("'" * 7)
 @example(f"memory: 16{'_' * 100}Gi")  # found by fuzzing: a pattern that tried every way to split the bar
+@example("kind: Tenant\nquota:\n ? d.i")  # found by fuzzing: a value that is nowhere, at the end of the file
 def test_any_text_is_judged(text: str) -> None:
     judge(text)
 
