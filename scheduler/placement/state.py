@@ -250,6 +250,10 @@ class ClusterState:
 
     # --- reading --------------------------------------------------------------------------------------------
 
+    def is_alone(self, node: int, presence: Presence | None) -> bool:
+        """Whether a single pod makes up the presence on a node, so that it would leave with the pod."""
+        return presence is not None and self._tenants_on[node][presence] == 1
+
     def snapshot(self) -> ClusterState:
         """A private copy: decisions tried on it leave this state as it is."""
         return copy.deepcopy(self)
