@@ -74,6 +74,7 @@ class ClusterState:
         self._demand_numbers: dict[Shape, int] = {}
         self._coresidency: dict[Presence | None, Coresidency] = {}
         self._tenants_on: list[Counter[Presence]] = []
+        self._pods_on: list[int] = []
         self._row: Int64 = np.zeros(STANDING + len(self.columns) + self.devices, np.int64)
         for node in nodes:
             self.apply(NodeJoined(node))
@@ -126,6 +127,7 @@ class ClusterState:
     def _shift(self, standing: Standing, demand: Demand, sign: int) -> None:
         """Take (+1) or give back (-1) what a pod holds on its node, and move the node to its new class."""
         node = standing.node
+        self._pods_on[node] += sign
         taken = self.free[node]
         taken -= sign * demand.request
         for device in standing.devices:
@@ -163,6 +165,7 @@ class ClusterState:
         self.nodes.append(node)
         self.number_of[node.name] = number
         self._tenants_on.append(Counter())
+        self._pods_on.append(0)
         self._make_node_room(number)
         self.free[number] = self.capacity(node)
         self.gpu_free[number, : node.gpus] = GPU_MILLI
@@ -184,7 +187,7 @@ class ClusterState:
         number = self.number_of.get(name, GONE)
         if number == GONE:
             raise StateConflict(f"node {name} is unknown")
-        if any(standing.node == number for standing in self.pods.values()):
+        if self._pods_on[number]:
             raise StateConflict(f"node {name} still holds pods")
         del self.number_of[name]
         self.nodes[number] = None

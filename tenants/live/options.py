@@ -38,7 +38,7 @@ def add_guided(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guided",
         action="store_true",
-        help="tenants' pods wait at a scheduling gate for `bulkhead serve`, which must be running: nobody else opens it",
+        help="tenants' pods wait at a scheduling gate for `bulkhead serve`; nobody else opens it",
     )
 
 

@@ -1,0 +1,109 @@
+"""The bind verb: check and reserve in the store, then the Binding, and back again where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+
+from scheduler.kube.errors import ApiUnavailable
+from scheduler.mirror.mirror import Mirror, pool_charge
+from scheduler.mirror.record import PodRecord, Stage
+from scheduler.model import Placed
+from scheduler.placement.judge import stands_well
+from scheduler.serve.guide import Guide
+from scheduler.serve.story import Stories
+from scheduler.serve.worker import RESERVATION_S, StoreThread
+from tenants.ledger.answer import Admitted
+
+FRESH_S: Final = RESERVATION_S / 2
+"""A reservation younger than this is still ours beyond doubt: nobody drops it before its deadline."""
+LAG_S: Final = 1.0
+"""How long a bind waits for the watch to show a pod that kube-scheduler has seen already."""
+
+logger = structlog.get_logger("bind")
+
+
+class Bindings(Protocol):
+    """Posts a Binding."""
+
+    async def bind(self, namespace: str, name: str, uid: str, node: str) -> str:
+        """Empty when the pod is bound to the node, else why the API server refused; raises ApiUnavailable."""
+        ...
+
+
+class Binder:
+    """Binds pods, those of tenants only with quota and a lawful neighbourhood."""
+
+    def __init__(
+        self, mirror: Mirror, guide: Guide, store: StoreThread, api: Bindings, stories: Stories,
+        *, clock: Callable[[], float], wall: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._mirror, self._guide, self._store, self._api, self._stories = mirror, guide, store, api, stories
+        self._clock, self._wall = clock, wall
+
+    async def bind(self, namespace: str, name: str, uid: str, node: str) -> str:
+        """Answer the bind verb: empty, or what kube-scheduler writes into the pod's event."""
+        record = await self._known(uid)
+        if record is None:
+            return f"pod {namespace}/{name} ({uid}) is not known here yet; kube-scheduler tries again"
+        if not record.tenant:
+            return await self._post(record, node)
+        refusal = await self._take(record, node)
+        if refusal:
+            self._stories.add(uid, "BindRefused", refusal, self._wall(), node)
+            return refusal
+        return await self._post(record, node)
+
+    async def _known(self, uid: str) -> PodRecord | None:
+        until = self._clock() + LAG_S
+        while (record := self._mirror.pods.get(uid)) is None and self._clock() < until:
+            await asyncio.sleep(0.02)
+        return record
+
+    async def _take(self, record: PodRecord, node: str) -> str:
+        """Room, neighbours and quota on that node; empty when all three are ours."""
+        if node not in self._mirror.nodes:
+            return f"node {node} is not known here"
+        since = self._guide.in_flight.get(record.uid)
+        if record.node == node and since is not None and self._clock() - since < FRESH_S:
+            return ""
+        if record.stage is Stage.ASSUMED:
+            self._mirror.forget(record.uid, Stage.PENDING)
+        refusal = stands_well(self._mirror.state, record.shape, node)
+        if refusal:
+            return refusal
+        charge = pool_charge(record.charge, self._mirror.nodes[node], self._mirror.tenants)
+        self._mirror.assume(record, self._placed(record, node))
+        self._guide.in_flight[record.uid] = self._clock()
+        (verdict,) = await self._store.reserve([charge])
+        if isinstance(verdict, Admitted):
+            record.charge = charge
+            self._mirror.ledger.record(charge)
+            return ""
+        self._drop(record)
+        return str(verdict)
+
+    def _placed(self, record: PodRecord, node: str) -> Placed:
+        demand = self._mirror.state.demand(record.shape)
+        return Placed(record.uid, node, self._mirror.state.fullest_devices(node, demand))
+
+    async def _post(self, record: PodRecord, node: str) -> str:
+        try:
+            refusal = await self._api.bind(record.namespace, record.name, record.uid, node)
+        except ApiUnavailable as error:
+            # It may have happened: the reservation stays until the watch or its deadline tells.
+            return f"the API server did not answer the binding: {error}"
+        if refusal and record.tenant:
+            self._drop(record)
+            await self._store.step(lambda store: store.release(record.uid))
+        if not refusal:
+            logger.info("bound", pod=record.key, uid=record.uid, node=node)
+        return refusal
+
+    def _drop(self, record: PodRecord) -> None:
+        self._guide.in_flight.pop(record.uid, None)
+        self._mirror.forget(record.uid, Stage.PENDING)
+        self._guide.wake()
