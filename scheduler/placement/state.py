@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,6 +37,14 @@ class Standing(msgspec.Struct, frozen=True):
     node: int
     demand: int
     devices: tuple[int, ...]
+
+
+class Shut(NamedTuple):
+    """What was free on a node that is shut."""
+
+    node: int
+    free: Int64
+    gpu_free: Int64
 
 
 class ClusterState:
@@ -110,6 +119,27 @@ class ClusterState:
         standing = Standing(node, demand.number, placed.devices)
         self.pods[placed.pod] = standing
         self._shift(standing, demand, +1)
+
+    def shut(self, name: str) -> Shut:
+        """Take what is free on a node out of every decision, until `reopen`; between the two no event is applied to it.
+
+        Raises:
+            StateConflict: no such node.
+        """
+        number = self.number_of.get(name, GONE)
+        if number == GONE:
+            raise StateConflict(f"node {name} is unknown")
+        shut = Shut(number, np.maximum(self.free[number], 0), np.maximum(self.gpu_free[number], 0))
+        self.free[number] -= shut.free
+        self.gpu_free[number] -= shut.gpu_free
+        self._reclass(number)
+        return shut
+
+    def reopen(self, shut: Shut) -> None:
+        """Give back what `shut` took."""
+        self.free[shut.node] += shut.free
+        self.gpu_free[shut.node] += shut.gpu_free
+        self._reclass(shut.node)
 
     def fullest_devices(self, node: str, demand: Demand) -> tuple[int, ...]:
         """The devices of a node with most free, as many as a pod holds that stands there by another's decision."""

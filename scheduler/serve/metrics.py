@@ -55,7 +55,13 @@ class Standing(Collector):
     def __init__(
         self, mirror: Mirror, queue: Queue, guide: Guide, carrier: Carrier, leads: Callable[[], bool]
     ) -> None:
-        self._mirror, self._queue, self._guide, self._carrier, self._leads = mirror, queue, guide, carrier, leads
+        self._mirror, self._queue, self._guide, self._carrier, self._leads = (
+            mirror,
+            queue,
+            guide,
+            carrier,
+            leads,
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge."""
@@ -80,7 +86,9 @@ class Standing(Collector):
 
     def _quota(self) -> Iterator[Metric]:
         labels = ["tenant", "pool", "runtime_class", "resource"]
-        used = GaugeMetricFamily("bulkhead_quota_used", "What a tenant's pods take, in ledger units", labels=labels)
+        used = GaugeMetricFamily(
+            "bulkhead_quota_used", "What a tenant's pods take, in ledger units", labels=labels
+        )
         room = GaugeMetricFamily("bulkhead_quota_available", "What it may still take", labels=labels)
         ledger = self._mirror.ledger
         for name in self._mirror.tenants.tenants:

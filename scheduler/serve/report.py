@@ -94,7 +94,11 @@ def _shares(mirror: Mirror) -> tuple[Share, ...]:
     for demand, count in Counter(found.demand for found in state.pods.values()).items():
         for name, amount in state.demands[demand].admission.overhead:
             taken[name] += amount * count
-    free = {CPU: state.free[present, 0].sum(), MEMORY: state.free[present, 1].sum(), GPU: state.gpu_free[present].sum()}
+    free = {
+        CPU: state.free[present, 0].sum(),
+        MEMORY: state.free[present, 1].sum(),
+        GPU: state.gpu_free[present].sum(),
+    }
     found = []
     for name, capacity in capacity_of(list(mirror.nodes.values())).items():
         if name in free and capacity:
@@ -121,11 +125,18 @@ def _lines(mirror: Mirror) -> tuple[Line, ...]:
 
 def page(report: Report) -> str:
     """The report as one self-contained page: no script, nothing fetched."""
-    bars = "".join(f"<h2>{TITLES.get(share.resource, escape(share.resource))}</h2>{_bar(share)}" for share in report.shares)
+    bars = "".join(
+        f"<h2>{TITLES.get(share.resource, escape(share.resource))}</h2>{_bar(share)}"
+        for share in report.shares
+    )
     head = ("who", "dimension", "used", "guaranteed", "borrowed", "lent", "available", "max")
     rows = [[getattr(line, field) for field in Line.__struct_fields__] for line in report.tenants]
     waits = [
-        [line.tenant, f"{line.pods:,}", ", ".join(f"{code} {count:,}" for code, count in line.reasons.items())]
+        [
+            line.tenant,
+            f"{line.pods:,}",
+            ", ".join(f"{code} {count:,}" for code, count in line.reasons.items()),
+        ]
         for line in report.waiting
     ]
     queue = _table(("tenant", "pods waiting", "why"), waits) if waits else "<p>No pod waits.</p>"
@@ -143,7 +154,9 @@ def page(report: Report) -> str:
 def _bar(share: Share) -> str:
     start, parts = 0.0, []
     colours = ("--used", "--over", "--lost", "--idle")
-    for amount, colour in zip((share.used, share.overhead, share.stranded, share.usable), colours, strict=True):
+    for amount, colour in zip(
+        (share.used, share.overhead, share.stranded, share.usable), colours, strict=True
+    ):
         length = WIDTH * amount / share.capacity
         parts.append(bar(0, start, length, colour))
         start += length

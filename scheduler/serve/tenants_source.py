@@ -1,7 +1,7 @@
 """Where the tenant files come from while serving, and when they have changed.
 
-A directory (a mounted ConfigMap too: the kubelet swaps a symlink) is looked at every few seconds. Files that do not pass `check`
-change nothing: the last good ones stay in force, and the problem is logged and told by /readyz and a metric.
+A directory (a mounted ConfigMap too: the kubelet swaps a symlink) is looked at every few seconds. Files that do not
+pass `check` change nothing: the last good ones stay in force, and the problem is logged and told by a metric.
 """
 
 from __future__ import annotations

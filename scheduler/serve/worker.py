@@ -18,7 +18,7 @@ from tenants.ledger.charge import Charge
 Answer = TypeVar("Answer")
 Verdict = Admitted | Refused | StoreUnavailable
 RESERVATION_S: Final = 120.0
-"""How long quota waits for a pod on its way to a node: kube-scheduler's longest back-off is 10 s, its bind timeout 100 s."""
+"""How long quota waits for a pod on its way to a node; kube-scheduler's longest back-off is 10 s."""
 
 
 class StoreThread:
