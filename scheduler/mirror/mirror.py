@@ -16,7 +16,7 @@ from scheduler.kube.objects import NodeObject, PodObject
 from scheduler.mirror.pools import offered, pool_of_node
 from scheduler.mirror.reading import Reader, pinned_to, standing_shape
 from scheduler.mirror.record import ENDED, PodRecord, Stage
-from scheduler.model import Decision, Node, Placed, Pod, Refused
+from scheduler.model import Decision, Node, Placed, Pod, Refused, Shape
 from scheduler.placement.cycle import Cycle
 from scheduler.placement.judge import Judge
 from scheduler.placement.events import NodeJoined, NodeLeft, PodLeft
@@ -63,6 +63,7 @@ class Mirror:
         self._policy = policy
         self._reader = Reader(tenants)
         self._on_node: defaultdict[str, set[str]] = defaultdict(set)
+        self.builds = 0
         self._build()
 
     # --- nodes ----------------------------------------------------------------------------------------------
@@ -141,12 +142,16 @@ class Mirror:
 
     # --- choices of ours ------------------------------------------------------------------------------------
 
-    def place(self, uid: str) -> Decision:
-        """Choose a node for a waiting pod and take the room there, before anybody else can."""
+    def shape_in_pool(self, record: PodRecord) -> Shape:
+        """The shape, kept to the nodes of the pool that the charge draws from."""
+        return self._reader.in_pool(record)
+
+    def place(self, uid: str, *, again: bool = False) -> Decision:
+        """Choose a node for a waiting pod and take the room there, before anybody else can; `again` as in `Cycle`."""
         record = self.pods[uid]
         pod = Pod(uid, self._reader.in_pool(record))
         pinned = pinned_to(pod.shape)
-        decision = self._on_its_node(pod, pinned) if pinned else self.cycle.decide(pod)
+        decision = self._on_its_node(pod, pinned) if pinned else self.cycle.decide(pod, again=again)
         if isinstance(decision, Placed):
             self.assume(record, decision)
         return decision
@@ -166,14 +171,19 @@ class Mirror:
         record.stage, record.node = Stage.ASSUMED, placed.node
         self._put(record, placed)
 
-    def forget(self, uid: str, stage: Stage = Stage.GATED) -> None:
-        """Take an assumption back; a pod that is bound by now stays."""
+    def unplace(self, uid: str, stage: Stage = Stage.GATED) -> bool:
+        """Take an assumption back; a pod that is bound by now stays, and the answer is False."""
         record = self.pods.get(uid)
         if record is None or record.stage is not Stage.ASSUMED:
-            return
+            return False
         self._lift(record)
         record.stage, record.node = stage, ""
-        self.ledger.release(uid)
+        return True
+
+    def forget(self, uid: str, stage: Stage = Stage.GATED) -> None:
+        """The same, and its quota is free again."""
+        if self.unplace(uid, stage):
+            self.ledger.release(uid)
 
     # --- the rules ------------------------------------------------------------------------------------------
 
@@ -208,12 +218,14 @@ class Mirror:
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
+        self.builds += 1
         self.state = ClusterState(list(self.nodes.values()), TenantRules(self.tenants))
         self.cycle = Cycle(self.state, self._policy())
         self.judge = Judge(self.cycle)
+        self._on_node.clear()
         for record in self.pods.values():
             placed, record.placed = record.placed, None
-            if record.holds and record.node in self.nodes:
+            if record.holds:
                 self._put(record, placed)
 
     def _has_room_for(self, node: Node) -> bool:

@@ -15,18 +15,22 @@ import structlog
 from scheduler.kube.errors import ApiUnavailable
 from scheduler.mirror.mirror import Mirror
 from scheduler.mirror.record import PodRecord, Stage
-from scheduler.model import Placed
-from scheduler.queueing.queue import Group, Guided, Queue, Waiting
+from scheduler.queueing.queue import Queue
+from scheduler.queueing.waiting import Group, Guided, Waiting
+from scheduler.serve.room import MirrorRoom
 from scheduler.serve.story import Stories
 from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
-ROUND: Final = 256
+ROUND: Final = 128
 """Pods guided in one round: small enough that filter and bind calls do not wait behind it."""
 IN_FLIGHT: Final = 1024
 """Pods that are guided and not bound: more would only wait in kube-scheduler's queue, where order is lost."""
 SETTLE_S: Final = 0.005
 """What arrives within this time is decided together."""
+AGAIN_S: Final = 1.0
+"""A round at least this often: patience runs out and leases begin without any event."""
 
 logger = structlog.get_logger("guide")
 
@@ -35,11 +39,7 @@ class Gates(Protocol):
     """Opens the gate of a pod with the chosen node as the hint."""
 
     async def open(self, record: PodRecord, node: str) -> str:
-        """Empty when the gate is open, else why the API server refused.
-
-        Raises:
-            ApiUnavailable: nobody knows whether it is open.
-        """
+        """Empty when the gate is open, else why the API server refused; raises ApiUnavailable when nobody knows."""
         ...
 
 
@@ -48,6 +48,7 @@ class Guide:
 
     Args:
         leads: whether this replica may guide now.
+        ready: whether everything has been listed.
         clock: monotonic seconds.
         wall: wall-clock seconds, for stories.
     """
@@ -56,30 +57,31 @@ class Guide:
         self, mirror: Mirror, queue: Queue, store: StoreThread, gates: Gates, stories: Stories,
         *, leads: Callable[[], bool], clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._mirror, self._queue, self._store, self._gates, self._stories = (
-            mirror,
-            queue,
-            store,
-            gates,
-            stories,
-        )
+        self._mirror, self._queue, self._store, self._gates, self._stories = mirror, queue, store, gates, stories
         self._leads, self._clock, self._wall = leads, clock, wall
+        self._room = MirrorRoom(mirror)
         self._awake = asyncio.Event()
         self._opening: set[asyncio.Task[None]] = set()
         self.in_flight: dict[str, float] = {}  # uid -> when it was guided
-        self.rounds = 0
+        self.on_round: Callable[[float], None] = lambda _seconds: None
 
     # --- what the watch tells -------------------------------------------------------------------------------
 
     def seen(self, record: PodRecord) -> None:
         """A pod is new or has changed."""
-        if record.stage is Stage.GATED and record.tenant:
-            self._queue.add(waiting_of(record, self._clock()))
-        else:
-            self._queue.discard(record.uid)
         if record.stage is not Stage.ASSUMED:
             self.in_flight.pop(record.uid, None)
-        self.wake()
+        if record.tenant:
+            self._line_up(record)
+            self.wake()
+
+    def _line_up(self, record: PodRecord) -> None:
+        if record.stage is Stage.GATED:
+            self._queue.add(self._waiting(record))
+        elif record.group and record.uid not in self.in_flight:
+            self._queue.settled(self._waiting(record))
+        elif record.uid in self._queue:
+            self._queue.discard(record.uid)
 
     def gone(self, uid: str) -> None:
         """A pod has ended or was removed."""
@@ -92,25 +94,43 @@ class Guide:
         """Something has changed: there may be room, quota or work."""
         self._awake.set()
 
+    def _waiting(self, record: PodRecord) -> Waiting:
+        """A pod as the queue sees it; who was there before this process keeps its age by its creation time."""
+        age = max(0.0, self._wall() - record.born) if record.born else 0.0
+        return Waiting(
+            uid=record.uid,
+            key=record.key,
+            tenant=record.tenant,
+            shape=self._mirror.shape_in_pool(record),
+            charge=record.charge,
+            priority=record.priority,
+            arrived=self._clock() - age,
+            group=Group(record.group, record.group_size) if record.group else None,
+        )
+
     # --- the loop -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Decide for as long as there is something to decide."""
         while True:
-            await self._awake.wait()
+            try:
+                async with asyncio.timeout(AGAIN_S):
+                    await self._awake.wait()
+            except TimeoutError:
+                pass
             await asyncio.sleep(SETTLE_S)
             self._awake.clear()
-            if self._leads():
-                await self._round()
+            if self._leads() and len(self._queue):
+                await self.round()
 
-    async def _round(self) -> None:
+    async def round(self) -> None:
+        """Decide once, reserve, and start the writes."""
         # 1. Decide: everything below is one moment in time, nothing else runs meanwhile.
         limit = min(ROUND, IN_FLIGHT - len(self.in_flight))
         if limit <= 0:
             return
         now = self._clock()
-        outcomes = self._queue.round(self._mirror.ledger, self._place, self._unplace, now, limit)
-        self.rounds += 1
+        outcomes = self._queue.round(self._mirror.ledger, self._room, now=now, limit=limit)
         guided = [outcome for outcome in outcomes if isinstance(outcome, Guided)]
         for outcome in outcomes:
             if not isinstance(outcome, Guided):
@@ -118,42 +138,40 @@ class Guide:
         for outcome in guided:
             self._mirror.ledger.record(outcome.waiting.charge)
             self.in_flight[outcome.waiting.uid] = now
-        if len(guided) == limit:
+        self.on_round(self._clock() - now)
+        if len(guided) >= limit:
             self.wake()
+        if not guided:
+            return
         # 2. Reserve: the store has the last word, for it knows what other replicas took.
         verdicts = await self._store.reserve([outcome.waiting.charge for outcome in guided])
         for outcome, verdict in zip(guided, verdicts, strict=True):
             if isinstance(verdict, Admitted):
                 self._open(outcome)
             else:
-                self._give_back(outcome.waiting, "QuotaTakenElsewhere", str(verdict))
-
-    def _place(self, waiting: Waiting) -> object:
-        return self._mirror.place(waiting.uid)
-
-    def _unplace(self, uid: str) -> None:
-        self._mirror.forget(uid)
+                code = "StoreUnavailable" if isinstance(verdict, StoreUnavailable) else "QuotaTakenElsewhere"
+                self._give_back(outcome.waiting, code, str(verdict))
 
     # 3. Tell: one write per pod, many at once.
     def _open(self, outcome: Guided) -> None:
-        task = asyncio.create_task(self._open_gate(outcome.waiting, outcome.placed))
+        task = asyncio.create_task(self._open_gate(outcome.waiting, outcome.placed.node))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _open_gate(self, waiting: Waiting, placed: Placed) -> None:
+    async def _open_gate(self, waiting: Waiting, node: str) -> None:
         record = self._mirror.pods.get(waiting.uid)
         if record is None:
             return  # deleted meanwhile: the watch has given back what it held
         try:
-            refusal = await self._gates.open(record, placed.node)
+            refusal = await self._gates.open(record, node)
         except ApiUnavailable as error:
             refusal = str(error)
         if refusal:
             self._give_back(waiting, "GateNotOpened", refusal)
             await self._release(waiting.uid)
             return
-        decision = self._stories.add(waiting.uid, "Guided", f"node {placed.node}", self._wall(), placed.node)
-        logger.info("guided", pod=waiting.key, uid=waiting.uid, node=placed.node, decision=decision.id)
+        decision = self._stories.add(waiting.uid, "Guided", f"to node {node}", self._wall(), node)
+        logger.info("guided", pod=waiting.key, uid=waiting.uid, node=node, decision=decision.id)
 
     def _give_back(self, waiting: Waiting, code: str, detail: str) -> None:
         """The pod waits again, with the place in the queue that its arrival gives it."""
@@ -167,7 +185,10 @@ class Guide:
         self.wake()
 
     async def _release(self, uid: str) -> None:
-        await self._store.step(lambda store: store.release(uid))
+        try:
+            await self._store.step(lambda store: store.release(uid))
+        except StoreUnavailable as error:
+            logger.warning("release left to the deadline", uid=uid, why=str(error))
 
     # --- what never arrived ---------------------------------------------------------------------------------
 
@@ -181,18 +202,3 @@ class Guide:
         if overdue:
             self.wake()
         return overdue
-
-
-def waiting_of(record: PodRecord, now: float) -> Waiting:
-    """A pod as the queue sees it; groups are kept apart by namespace, for a label is only a name."""
-    group = Group(f"{record.namespace}/{record.group}", record.group_size) if record.group else None
-    return Waiting(
-        uid=record.uid,
-        key=record.key,
-        tenant=record.tenant,
-        shape=record.shape,
-        charge=record.charge,
-        priority=record.priority,
-        arrived=now,
-        group=group,
-    )

@@ -65,13 +65,18 @@ class Stories:
         self._stories.pop(uid, None)
         self._untold.pop(uid, None)
 
-    def tell(self, now_s: float, limit: int) -> list[tuple[str, Story]]:
-        """Up to `limit` stories that the pod's owner has not heard, the longest silent first; they count as told."""
+    def tell(self, now_s: float, limit: int, quiet_s: float = 0.0) -> list[tuple[str, Story]]:
+        """Up to `limit` stories that the pod's owner has not heard, the longest silent first; they count as told.
+
+        A pod is told nothing of what happened to it less than `quiet_s` after its first decision.
+        """
         found: list[tuple[str, Story]] = []
         for uid in list(self._untold):
             if len(found) == limit:
                 break
             story = self._stories[uid]
+            if now_s - story.first.at_s < quiet_s:
+                continue
             if self._is_news(story, now_s):
                 story.told = story.last
                 found.append((uid, story))
