@@ -22,7 +22,7 @@ JSON: Final = "application/json"
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 STRATEGIC: Final = "application/strategic-merge-patch+json"
-METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 REFRESH_S: Final = 30.0  # a service account token is renewed long before it expires
 UNAUTHORIZED: Final = 401
 TOO_MANY: Final = 429

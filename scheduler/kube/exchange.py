@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import httptools
 import msgspec
@@ -122,8 +122,7 @@ class Exchange(asyncio.Protocol):
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102  asyncio's own names
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  TLS and TCP give nothing else
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class inherits from none
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
         self._fail(

@@ -16,16 +16,16 @@ from tenants.ledger.drift import GRACE_S, Drift
 from tenants.ledger.forest import Quotas, quotas_of
 from tenants.ledger.reclaim import Eviction
 from tests.support.ledger import CPU, make_charge, make_set
-from tests.support.stores import STORES, Open
+from tests.support.stores import ADDRESSES, KINDS, Open, opener
 from tests.support.tenants import cpu, make_tenant
 
 NOW = 1_000_000.0
 TWO = quotas_of(make_set(make_tenant("a", quota=cpu(5)), make_tenant("b", quota=cpu(5)), offered={"cpu": 10}))
 
 
-@pytest.fixture(params=list(STORES))
+@pytest.fixture(params=KINDS)
 def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    with STORES[request.param](tmp_path) as opens:
+    with ADDRESSES[request.param](tmp_path) as address, opener(address) as opens:
         yield opens
 
 
