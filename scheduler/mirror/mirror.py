@@ -14,12 +14,12 @@ import msgspec
 
 from scheduler.kube.objects import NodeObject, PodObject
 from scheduler.mirror.pools import offered, pool_of_node
-from scheduler.mirror.reading import Reader, pinned_to, standing_shape
+from scheduler.mirror.reading import Reader, guarded_shape, pinned_to, standing_shape
 from scheduler.mirror.record import ENDED, PodRecord, Stage
 from scheduler.model import Decision, Node, Placed, Pod, Refused, Shape
 from scheduler.placement.cycle import Cycle
-from scheduler.placement.judge import Judge
 from scheduler.placement.events import NodeJoined, NodeLeft, PodLeft
+from scheduler.placement.judge import Judge
 from scheduler.placement.score.registry import Policy
 from scheduler.placement.state import ClusterState
 from scheduler.placement.tenancy import TenantRules
@@ -64,6 +64,7 @@ class Mirror:
         self._reader = Reader(tenants)
         self._on_node: defaultdict[str, set[str]] = defaultdict(set)
         self.builds = 0
+        self._offer_stale = True
         self._build()
 
     # --- nodes ----------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ class Mirror:
         """The whole list of nodes, at the start and after a gap in the watch."""
         nodes = {node.name: node for node in (self._reader.node(found) for found in objects)}
         if nodes != self.nodes:
-            self.nodes = nodes
+            self.nodes, self._offer_stale = nodes, True
             self._build()
 
     def node_changed(self, found: NodeObject) -> bool:
@@ -80,7 +81,7 @@ class Mirror:
         node = self._reader.node(found)
         if self.nodes.get(node.name) == node:
             return False
-        known = node.name in self.nodes
+        known, self._offer_stale = node.name in self.nodes, True
         self.nodes[node.name] = node
         if not self._has_room_for(node):
             self._build()
@@ -95,6 +96,7 @@ class Mirror:
         """A node is gone; its pods stand nowhere until the API server removes them."""
         if self.nodes.pop(name, None) is None:
             return False
+        self._offer_stale = True
         self._clear(name)
         return True
 
@@ -158,7 +160,7 @@ class Mirror:
 
     def _on_its_node(self, pod: Pod, node: str) -> Decision:
         """A pod that names its node (a DaemonSet's) is judged there alone: its shape would make every node a class."""
-        shape = msgspec.structs.replace(standing_shape(pod.shape), tolerations=pod.shape.tolerations)
+        shape = guarded_shape(pod.shape)
         verdict = self.judge.judge(Pod(pod.uid, shape), [node])
         if verdict.fitting:
             return Placed(pod.uid, node, self.state.fullest_devices(node, self.state.demand(shape)))
@@ -194,16 +196,21 @@ class Mirror:
         for record in self.pods.values():
             self._reader.renew(record, self.nodes)
         self._build()
-        self.ledger = Ledger()
+        self.ledger, self._offer_stale = Ledger(), True
         self.requota()
         for record in self.pods.values():
             self._charge(record)
 
-    def requota(self) -> None:
-        """Bring the quota tree in line with the nodes and the tenant files."""
+    def requota(self) -> bool:
+        """Bring the quota tree in line with the nodes and the tenant files; whether it had to change."""
+        if not self._offer_stale:
+            return False
+        self._offer_stale = False
         quotas = quotas_of(self.tenants, offered(self.nodes.values(), self.tenants.pools))
-        if quotas != self.ledger.quotas:
-            self.ledger.configure(quotas)
+        if quotas == self.ledger.quotas:
+            return False
+        self.ledger.configure(quotas)
+        return True
 
     def tidy(self) -> None:
         """Forget the shapes of pods long gone."""

@@ -27,6 +27,12 @@ def standing_shape(shape: Shape) -> Shape:
     return msgspec.structs.replace(shape, node_selector=(), affinity=(), tolerations=())
 
 
+@functools.lru_cache(maxsize=50_000)
+def guarded_shape(shape: Shape) -> Shape:
+    """What the guard looks at: kube-scheduler has seen to selectors and affinity before it asks."""
+    return msgspec.structs.replace(shape, node_selector=(), affinity=())
+
+
 class Reader:
     """Reads objects under one set of tenant files."""
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 from msgspec import UNSET
 
 from scheduler.extender.wire import BindingArgs
 from scheduler.kube.objects import PodObject
 from scheduler.mirror.mirror import Mirror
-from scheduler.mirror.reading import standing_shape
+from scheduler.mirror.reading import guarded_shape
 from scheduler.mirror.record import PodRecord, Stage
-from scheduler.model import Pod, Shape
+from scheduler.model import Pod
 from scheduler.placement.judge import Verdict, refused_everywhere
 from scheduler.serve.binder import Binder
 from scheduler.serve.story import Stories
@@ -57,7 +56,7 @@ class Answers:
             refusal = self._mirror.ledger.refusal(record.charge) if self._is_one_pool() else None
             if refusal is not None:
                 return refused_everywhere(names, str(refusal), resolvable=True)
-        return self._mirror.judge.judge(Pod(record.uid, guarded(record)), names)
+        return self._mirror.judge.judge(Pod(record.uid, guarded_shape(record.shape)), names)
 
     def _is_one_pool(self) -> bool:
         """Where pools differ by node, quota is looked at when the node is known: in bind."""
@@ -76,8 +75,3 @@ class Answers:
         if not record.tenant:
             return candidates
         return self._preempt(record, candidates)
-
-
-def guarded(record: PodRecord) -> Shape:
-    """The shape as far as the guard looks: kube-scheduler has seen to selectors, affinity and taints already."""
-    return msgspec.structs.replace(standing_shape(record.shape), tolerations=record.shape.tolerations)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from scheduler.kube.errors import ApiUnavailable
+from scheduler.kube.writes import Writes
 from scheduler.mirror.mirror import Mirror, pool_charge
+from scheduler.mirror.reading import guarded_shape
 from scheduler.mirror.record import PodRecord, Stage
-from scheduler.model import Placed
-from scheduler.placement.judge import stands_well
+from scheduler.model import Placed, Pod
 from scheduler.serve.guide import Guide
 from scheduler.serve.story import Stories
 from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
 FRESH_S: Final = RESERVATION_S / 2
@@ -26,19 +28,11 @@ LAG_S: Final = 1.0
 logger = structlog.get_logger("bind")
 
 
-class Bindings(Protocol):
-    """Posts a Binding."""
-
-    async def bind(self, namespace: str, name: str, uid: str, node: str) -> str:
-        """Empty when the pod is bound to the node, else why the API server refused; raises ApiUnavailable."""
-        ...
-
-
 class Binder:
     """Binds pods, those of tenants only with quota and a lawful neighbourhood."""
 
     def __init__(
-        self, mirror: Mirror, guide: Guide, store: StoreThread, api: Bindings, stories: Stories,
+        self, mirror: Mirror, guide: Guide, store: StoreThread, api: Writes, stories: Stories,
         *, clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
         self._mirror, self._guide, self._store, self._api, self._stories = mirror, guide, store, api, stories
@@ -59,7 +53,7 @@ class Binder:
 
     async def _known(self, uid: str) -> PodRecord | None:
         until = self._clock() + LAG_S
-        while (record := self._mirror.pods.get(uid)) is None and self._clock() < until:
+        while (record := self._mirror.pods.get(uid)) is None and self._clock() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return record
 
@@ -72,7 +66,7 @@ class Binder:
             return ""
         if record.stage is Stage.ASSUMED:
             self._mirror.forget(record.uid, Stage.PENDING)
-        refusal = stands_well(self._mirror.state, record.shape, node)
+        refusal = self._refusal_on(record, node)
         if refusal:
             return refusal
         charge = pool_charge(record.charge, self._mirror.nodes[node], self._mirror.tenants)
@@ -83,8 +77,16 @@ class Binder:
             record.charge = charge
             self._mirror.ledger.record(charge)
             return ""
-        self._drop(record)
+        self._let_go(record)
         return str(verdict)
+
+    def _refusal_on(self, record: PodRecord, node: str) -> str:
+        """The walls and the room of that node, for this pod."""
+        verdict = self._mirror.judge.judge(Pod(record.uid, guarded_shape(record.shape)), [node])
+        if verdict.fitting:
+            return ""
+        why = verdict.error or verdict.unresolvable.get(node) or verdict.failed.get(node, "")
+        return f"{why} on node {node}"
 
     def _placed(self, record: PodRecord, node: str) -> Placed:
         demand = self._mirror.state.demand(record.shape)
@@ -92,18 +94,25 @@ class Binder:
 
     async def _post(self, record: PodRecord, node: str) -> str:
         try:
-            refusal = await self._api.bind(record.namespace, record.name, record.uid, node)
+            written = await self._api.bind(record.namespace, record.name, record.uid, node)
         except ApiUnavailable as error:
             # It may have happened: the reservation stays until the watch or its deadline tells.
             return f"the API server did not answer the binding: {error}"
-        if refusal and record.tenant:
-            self._drop(record)
-            await self._store.step(lambda store: store.release(record.uid))
-        if not refusal:
+        if written.ok:
             logger.info("bound", pod=record.key, uid=record.uid, node=node)
-        return refusal
+            return ""
+        if record.tenant:
+            await self._drop(record)
+        return f"{written.outcome}: {written.message}"
 
-    def _drop(self, record: PodRecord) -> None:
+    async def _drop(self, record: PodRecord) -> None:
+        self._let_go(record)
+        try:
+            await self._store.step(lambda store: store.release(record.uid))
+        except StoreUnavailable as error:
+            logger.warning("release left to the deadline", uid=record.uid, why=str(error))
+
+    def _let_go(self, record: PodRecord) -> None:
         self._guide.in_flight.pop(record.uid, None)
         self._mirror.forget(record.uid, Stage.PENDING)
         self._guide.wake()

@@ -32,18 +32,32 @@ class Carrier:
     """
 
     def __init__(
-        self, mirror: Mirror, guide: Guide, store: StoreThread, *, wall: Callable[[], float]
-    ) -> None:
+        self, mirror: Mirror, guide: Guide, store: StoreThread,
+        *, listed: Callable[[], bool], wall: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._mirror, self._guide, self._store, self._wall = mirror, guide, store, wall
+        self._listed = listed
+        self.compared = False
         self.drift = Drift()
         self.drifted = 0
         self.failure = ""
         self._turn = 0
 
+    def unready(self) -> str:
+        """Empty once the ledger has been compared with the cluster, and while the store answers."""
+        if self.failure:
+            return f"the store fails: {self.failure}"
+        return "" if self.compared else "the ledger is not compared with the cluster yet"
+
     async def run(self) -> None:
-        """Carry for ever; what could not be carried is compared whole once the store is back."""
+        """Carry for ever; what could not be carried is compared whole once the store is back.
+
+        Nothing is carried before everything is listed: to a half-known cluster most of the ledger would look stray.
+        """
         while True:
             await asyncio.sleep(CARRY_S)
+            if not self._listed():
+                continue
             try:
                 await self._carry()
                 self.failure = ""
@@ -56,6 +70,9 @@ class Carrier:
         self._turn += 1
         if self._turn % round(RECONCILE_S / CARRY_S) == 1:
             await self.reconcile()
+        elif self._mirror.requota():
+            quotas = self._mirror.ledger.quotas
+            await self._store.step(lambda store: store.configure(quotas))
         told = self._mirror.drain()
         if not told.empty:
             await self._store.step(
@@ -80,6 +97,8 @@ class Carrier:
             return store.reconcile(bound, now, waiting=waiting)
 
         self.drift = await self._store.step(step)
+        self.compared = True
+        self._guide.wake()
         self.drifted += len(self.drift.missing) + len(self.drift.stray) + len(self.drift.different)
         if self.drift:
             logger.warning(

@@ -57,7 +57,13 @@ class Guide:
         self, mirror: Mirror, queue: Queue, store: StoreThread, gates: Gates, stories: Stories,
         *, leads: Callable[[], bool], clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._mirror, self._queue, self._store, self._gates, self._stories = mirror, queue, store, gates, stories
+        self._mirror, self._queue, self._store, self._gates, self._stories = (
+            mirror,
+            queue,
+            store,
+            gates,
+            stories,
+        )
         self._leads, self._clock, self._wall = leads, clock, wall
         self._room = MirrorRoom(mirror)
         self._awake = asyncio.Event()

@@ -44,6 +44,10 @@ class Metrics:
             buckets=WAITS, registry=self.registry,
         )  # fmt: skip
 
+    def observe(self, path: str, status: int, seconds: float) -> None:
+        """An answer of the server."""
+        self.calls.labels(path.strip("/")).observe(seconds)
+
     def text(self) -> bytes:
         """The exposition."""
         return generate_latest(self.registry)
@@ -80,7 +84,7 @@ class Standing(Collector):
         yield stages
         waiting = GaugeMetricFamily("bulkhead_waiting", "Gated pods by reason", labels=["tenant", "reason"])
         for tenant, line in self._queue.summary().items():
-            for reason, count in line.by_reason.items():
+            for reason, count in line.codes.items():
                 waiting.add_metric([tenant, reason], count)
         yield waiting
 

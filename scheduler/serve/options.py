@@ -37,8 +37,12 @@ def address(written: str) -> Address:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare them all."""
-    parser.add_argument("--tenants", type=Path, required=True, metavar="DIR", help="directory of tenant files, watched")
-    parser.add_argument("--kubeconfig", type=Path, help="default: $KUBECONFIG, ~/.kube/config, else the service account")
+    parser.add_argument(
+        "--tenants", type=Path, required=True, metavar="DIR", help="directory of tenant files, watched"
+    )
+    parser.add_argument(
+        "--kubeconfig", type=Path, help="default: $KUBECONFIG, ~/.kube/config, else the service account"
+    )
     parser.add_argument("--context", help="context of the kubeconfig (default: its current one)")
     parser.add_argument(
         "--store", default="sqlite:bulkhead.db", metavar="URL",
@@ -53,14 +57,18 @@ def _declare_listening(parser: argparse.ArgumentParser) -> None:
                         help="where kube-scheduler calls (default: 127.0.0.1:8443)")  # fmt: skip
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="server certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
-    parser.add_argument("--client-ca", type=Path, metavar="FILE", help="authority of the callers' certificates, PEM")
+    parser.add_argument(
+        "--client-ca", type=Path, metavar="FILE", help="authority of the callers' certificates, PEM"
+    )
     parser.add_argument("--insecure-http", action="store_true", help="no TLS; on a loopback address only")
     parser.add_argument("--health-listen", type=address, metavar="IP:PORT",
                         help="plain HTTP for /healthz /readyz /metrics, where probes bring no certificate")  # fmt: skip
 
 
 def _declare_behaviour(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-guide", action="store_true", help="open no gates: filter, prioritize and bind alone")
+    parser.add_argument(
+        "--no-guide", action="store_true", help="open no gates: filter, prioritize and bind alone"
+    )
     parser.add_argument("--guide-by", type=Way, choices=list(Way), default=Way.NOMINATE,
                         help="how kube-scheduler learns the node (default: %(default)s)")  # fmt: skip
     parser.add_argument("--no-leader-election", action="store_true", help="for a single replica")
@@ -81,7 +89,9 @@ def check(arguments: argparse.Namespace) -> None:
         if any(tls):
             raise _bad("--insecure-http with TLS files", "leave out one of the two")
         if not arguments.listen.loopback:
-            raise _bad(f"--insecure-http on {arguments.listen.host}", "anybody could bind pods; use TLS or 127.0.0.1")
+            raise _bad(
+                f"--insecure-http on {arguments.listen.host}", "anybody could bind pods; use TLS or 127.0.0.1"
+            )
     elif not all(tls):
         raise _bad("--tls-cert, --tls-key and --client-ca are needed", "or --insecure-http on 127.0.0.1")
 

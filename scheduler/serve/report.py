@@ -13,7 +13,7 @@ from scheduler.capacity.page import STYLE, WIDTH, bar, key, svg
 from scheduler.capacity.usage import stranded
 from scheduler.mirror.mirror import Mirror
 from scheduler.model import CPU, MEMORY, Pod
-from scheduler.queueing.queue import Summary
+from scheduler.queueing.queue import TenantSummary
 from scheduler.traces.workload import GPU, capacity_of
 from tenants.ledger.standing import standings
 from tenants.quantity import render
@@ -66,7 +66,7 @@ class Report(msgspec.Struct, frozen=True):
     waiting: tuple[Queued, ...]
 
 
-def report_of(mirror: Mirror, waiting: Mapping[str, Summary]) -> Report:
+def report_of(mirror: Mirror, waiting: Mapping[str, TenantSummary]) -> Report:
     """Measure the cluster now."""
     standing = [pod for pod in mirror.pods.values() if pod.placed is not None]
     occupied = {pod.node for pod in standing}
@@ -77,7 +77,7 @@ def report_of(mirror: Mirror, waiting: Mapping[str, Summary]) -> Report:
         shares=_shares(mirror),
         tenants=_lines(mirror),
         waiting=tuple(
-            Queued(name, line.waiting, dict(line.by_reason))
+            Queued(name, line.waiting, dict(line.codes))
             for name, line in sorted(waiting.items())
             if line.waiting
         ),
@@ -118,8 +118,12 @@ def _lines(mirror: Mirror) -> tuple[Line, ...]:
             return render(resource, amount) if amount >= 0 else f"-{render(resource, -amount)}"
 
         most = text(one.max) if isinstance(one.max, int) else ""
-        amounts = (one.used, one.guaranteed, one.borrowed, one.lent, one.available)
-        found.append(Line(one.name, str(one.dimension), *map(text, amounts), most))
+        found.append(
+            Line(
+                name=one.name, dimension=str(one.dimension), used=text(one.used), guaranteed=text(one.guaranteed),
+                borrowed=text(one.borrowed), lent=text(one.lent), available=text(one.available), maximum=most,
+            )
+        )  # fmt: skip
     return tuple(found)
 
 
@@ -144,7 +148,8 @@ def page(report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bulkhead: capacity now</title>'
         '<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="30">'
         f"<style>{STYLE}</style></head><body><h1>Capacity now</h1>"
-        f'<p class="verdict">{report.pods:,} pods on {report.nodes - report.empty_nodes:,} of {report.nodes:,} nodes</p>'
+        f'<p class="verdict">{report.pods:,} pods on {report.nodes - report.empty_nodes:,} of '
+        f"{report.nodes:,} nodes</p>"
         f"{bars}{key()}<h2>Quota</h2>{_table(head, rows)}<h2>Queue</h2>{queue}"
         '<p class="note">Stranded: free capacity weighted by the chance that a random pod of those running could not '
         "use it.</p></body></html>\n"

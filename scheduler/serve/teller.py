@@ -46,7 +46,9 @@ class Teller:
             if not self._leads():
                 continue
             now = self._wall()
-            for uid, story in self._stories.tell(now, max(1, int(self._per_second * EVERY_S)), quiet_s=SOON_S):
+            for uid, story in self._stories.tell(
+                now, max(1, int(self._per_second * EVERY_S)), quiet_s=SOON_S
+            ):
                 record = self._mirror.pods.get(uid)
                 if record is not None and record.tenant:
                     await self._tell(record, story, now)
@@ -56,7 +58,9 @@ class Teller:
         try:
             if record.stage in {Stage.GATED, Stage.PENDING}:
                 at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                await self._writes.set_condition(pod_of(record), CONDITION, "False", last.code, last.detail, at)
+                await self._writes.set_condition(
+                    pod_of(record), CONDITION, "False", last.code, last.detail, at
+                )
             about = About(record.namespace, record.name, record.uid)
             await self._events.post(about, last.code, last.detail, warning=record.stage is Stage.GATED)
         except ApiUnavailable as error:

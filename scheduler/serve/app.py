@@ -1,0 +1,180 @@
+"""The parts of one serving process and what joins them; `command` starts it, `run` is its life."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random as randoms
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from scheduler.extender.http import Routes
+from scheduler.extender.server import Server, TlsFiles
+from scheduler.extender.verbs import Verbs
+from scheduler.kube import credentials
+from scheduler.kube.connection import Connection
+from scheduler.kube.events import Events
+from scheduler.kube.leadership import Leadership
+from scheduler.kube.writes import Writes
+from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.record import PodRecord
+from scheduler.placement.score.registry import make_policy
+from scheduler.queueing.queue import Queue
+from scheduler.serve.answers import Answers
+from scheduler.serve.binder import Binder
+from scheduler.serve.carrier import Carrier
+from scheduler.serve.gates import ApiGates
+from scheduler.serve.guide import Guide
+from scheduler.serve.metrics import Metrics, Standing
+from scheduler.serve.pages import Pages
+from scheduler.serve.story import Stories
+from scheduler.serve.teller import Teller
+from scheduler.serve.tenants_source import TenantFiles
+from scheduler.serve.watches import Budgets, Watches
+from scheduler.serve.worker import StoreThread
+from scheduler.store.opening import open_store
+
+TENANTS_EVERY_S = 3.0
+DRAIN_S = 10.0
+WRITERS = 24
+"""Connections to the API server for writes; the watches have their own."""
+
+logger = structlog.get_logger("serve")
+
+
+class App:
+    """Everything of one replica.
+
+    Raises:
+        BadInput: the tenant files or an option cannot be used.
+        SchedulerError: the store or the credentials cannot be used.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self.identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
+        wall, clock = wall_clock, steady_clock
+        random = randoms.Random()  # noqa: S311 - jitter
+        self.files = TenantFiles(options.tenants)
+        self.store = StoreThread(open_store(options.store), wall)
+        self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
+        self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
+        api = Writes(self.writes)
+        self.mirror = Mirror(self.files.tenants, lambda: make_policy(options.policy, 0, None))
+        self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), Budgets()
+        self.leadership = Leadership(
+            self.writes, self.identity, clock, wall, random, namespace=options.lease_namespace
+        )
+        gates = ApiGates(api, options.guide_by)
+        self.guide = Guide(
+            self.mirror,
+            self.queue,
+            self.store,
+            gates,
+            self.stories,
+            leads=self.guides,
+            clock=clock,
+            wall=wall,
+        )
+        self.carrier = Carrier(
+            self.mirror, self.guide, self.store, listed=lambda: not self.watches.unready(), wall=wall
+        )
+        self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
+        self.binder = Binder(self.mirror, self.guide, self.store, api, self.stories, clock=clock, wall=wall)
+        self.teller = Teller(
+            self.mirror,
+            self.stories,
+            api,
+            Events(self.writes, wall, self.identity),
+            leads=self.leads,
+            wall=wall,
+        )
+        self.metrics = Metrics()
+        self.metrics.registry.register(
+            Standing(self.mirror, self.queue, self.guide, self.carrier, self.leads)
+        )
+        self.guide.on_round = self.metrics.rounds.observe
+        self.answers = Answers(
+            self.mirror, self.binder, self.stories, preempt_nobody, unready=self.unready, wall=wall
+        )
+
+    def leads(self) -> bool:
+        """Whether this replica acts for all."""
+        return self._options.no_leader_election or self.leadership.leads
+
+    def guides(self) -> bool:
+        """Whether it opens gates now."""
+        return not self._options.no_guide and not self.unready() and self.leads()
+
+    def unready(self) -> str:
+        """Empty, or why no decision may be asked of this replica."""
+        return self.watches.unready() or self.carrier.unready()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then drain: nobody is let in, what is under way is answered, the lease is given up."""
+        verbs = Verbs(self.answers)
+        pages = Pages(self.mirror, self.queue, self.stories, self.metrics, unready=self.unready)
+        servers = [await self._listen({**verbs.routes(), **pages.routes()})]
+        if self._options.health_listen:
+            health = Server({**verbs.health(), **pages.metrics_route()})
+            await health.start(*self._options.health_listen)
+            servers.append(health)
+        loops = [self.watches.run(), self.carrier.run(), self.guide.run(), self.teller.run(), self._reload()]
+        if not self._options.no_leader_election:
+            loops.append(self.leadership.run())
+        tasks = [asyncio.create_task(one) for one in loops]
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for server in servers:
+            await server.drain(DRAIN_S)
+        for task in (*tasks, stopped):
+            task.cancel()
+        await self.leadership.release()
+        await asyncio.gather(*tasks, stopped, return_exceptions=True)
+        self.reads.close()
+        self.writes.close()
+        await self.store.close()
+        for task in done - {stopped}:
+            task.result()
+
+    async def _listen(self, routes: Routes) -> Server:
+        options = self._options
+        tls = (
+            None if options.insecure_http else TlsFiles(options.tls_cert, options.tls_key, options.client_ca)
+        )
+        server = Server(routes, tls, observer=self.metrics.observe)
+        host, port = await server.start(*options.listen)
+        logger.info("listening", host=host, port=port, tls=tls is not None, identity=self.identity)
+        return server
+
+    async def _reload(self) -> None:
+        """Take tenant files that have changed and are good."""
+        while True:
+            await asyncio.sleep(TENANTS_EVERY_S)
+            tenants = await asyncio.to_thread(self.files.changed)
+            if tenants is not None:
+                self.mirror.retenant(tenants)
+                for record in self.mirror.pods.values():
+                    self.guide.seen(record)
+                await self.carrier.reconcile()
+                logger.info("tenant files taken", tenants=len(tenants.tenants))
+
+
+def preempt_nobody(record: PodRecord, candidates: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """No pod of a tenant may evict by kube-scheduler's choice."""
+    return {}
+
+
+def wall_clock() -> float:
+    """Seconds since 1970."""
+    return time.time()  # noqa: TID251 - the edge
+
+
+def steady_clock() -> float:
+    """Seconds that only go forward, a suspended machine's too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
