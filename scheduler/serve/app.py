@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -34,10 +35,11 @@ from scheduler.serve.metrics import Metrics, Standing
 from scheduler.serve.pages import Pages
 from scheduler.serve.story import Stories
 from scheduler.serve.teller import Teller
-from scheduler.serve.tenants_source import TenantFiles
+from scheduler.serve.tenants_source import CONFIG_MAP, TenantFiles, TenantMap
 from scheduler.serve.watches import Budgets, Watches
 from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
+from tenants.model import TenantSet
 
 TENANTS_EVERY_S = 3.0
 DRAIN_S = 10.0
@@ -60,12 +62,13 @@ class App:
         self.identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
         wall, clock = wall_clock, steady_clock
         random = randoms.Random()  # noqa: S311 - jitter
-        self.files = TenantFiles(options.tenants)
+        self.files = None if options.tenants.startswith(CONFIG_MAP) else TenantFiles(Path(options.tenants))
         self.store = StoreThread(open_store(options.store), wall)
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
         api = Writes(self.writes)
-        self.mirror = Mirror(self.files.tenants, lambda: make_policy(options.policy, 0, None))
+        tenants = self.files.tenants if self.files else TenantSet()
+        self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
         self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), Budgets()
         self.leadership = Leadership(
             self.writes, self.identity, clock, wall, random, namespace=options.lease_namespace
@@ -85,6 +88,9 @@ class App:
             self.mirror, self.guide, self.store, listed=lambda: not self.watches.unready(), wall=wall
         )
         self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
+        self.map = TenantMap(self.take)
+        if self.files is None:
+            self.watches.watch_tenants(self.reads, options.tenants.removeprefix(CONFIG_MAP), self.map)
         self.binder = Binder(self.mirror, self.guide, self.store, api, self.stories, clock=clock, wall=wall)
         self.teller = Teller(
             self.mirror,
@@ -96,8 +102,11 @@ class App:
         )
         self.metrics = Metrics()
         self.metrics.registry.register(
-            Standing(self.mirror, self.queue, self.guide, self.carrier, self.leads)
-        )
+            Standing(
+                self.mirror, self.queue, self.guide, self.carrier,
+                leads=self.leads, problems=lambda: len((self.files or self.map).problems),
+            )
+        )  # fmt: skip
         self.guide.on_round = self.metrics.rounds.observe
         self.answers = Answers(
             self.mirror, self.binder, self.stories, preempt_nobody, unready=self.unready, wall=wall
@@ -156,13 +165,17 @@ class App:
         """Take tenant files that have changed and are good."""
         while True:
             await asyncio.sleep(TENANTS_EVERY_S)
-            tenants = await asyncio.to_thread(self.files.changed)
+            tenants = await asyncio.to_thread(self.files.changed) if self.files else None
             if tenants is not None:
-                self.mirror.retenant(tenants)
-                for record in self.mirror.pods.values():
-                    self.guide.seen(record)
-                await self.carrier.reconcile()
-                logger.info("tenant files taken", tenants=len(tenants.tenants))
+                self.take(tenants)
+
+    def take(self, tenants: TenantSet) -> None:
+        """Judge everything by these tenants from now on."""
+        self.mirror.retenant(tenants)
+        for record in self.mirror.pods.values():
+            self.guide.seen(record)
+        self.carrier.compare_soon()
+        logger.info("tenant files taken", tenants=len(tenants.tenants))
 
 
 def preempt_nobody(record: PodRecord, candidates: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:

@@ -81,6 +81,10 @@ class Carrier:
         if self._turn % round(EXPIRE_S / CARRY_S) == 0:
             await self._expire()
 
+    def compare_soon(self) -> None:
+        """Compare the whole with the next turn: the rules are others, and until then nobody may be admitted."""
+        self._turn, self.compared = 0, False
+
     async def reconcile(self) -> Drift:
         """Make the quota tree and every entry what the cluster says; the pods themselves always win."""
         self._mirror.requota()

@@ -57,15 +57,11 @@ class Standing(Collector):
     """Gauges that are read from the live state when scraped."""
 
     def __init__(
-        self, mirror: Mirror, queue: Queue, guide: Guide, carrier: Carrier, leads: Callable[[], bool]
-    ) -> None:
-        self._mirror, self._queue, self._guide, self._carrier, self._leads = (
-            mirror,
-            queue,
-            guide,
-            carrier,
-            leads,
-        )
+        self, mirror: Mirror, queue: Queue, guide: Guide, carrier: Carrier,
+        *, leads: Callable[[], bool], problems: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._mirror, self._queue, self._guide, self._carrier = mirror, queue, guide, carrier
+        self._leads, self._problems = leads, problems
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge."""
@@ -74,6 +70,9 @@ class Standing(Collector):
         yield _gauge("bulkhead_in_flight", "Pods guided and not bound yet", len(self._guide.in_flight))
         yield _gauge("bulkhead_store_reachable", "0 while the store fails", int(not self._carrier.failure))
         yield _gauge("bulkhead_ledger_drift", "Entries ever put right by comparison", self._carrier.drifted)
+        yield _gauge(
+            "bulkhead_tenant_problems", "Problems of the tenant files; >0: not in force", self._problems()
+        )
         yield from self._pods()
         yield from self._quota()
 

@@ -38,7 +38,7 @@ def address(written: str) -> Address:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare them all."""
     parser.add_argument(
-        "--tenants", type=Path, required=True, metavar="DIR", help="directory of tenant files, watched"
+        "--tenants", required=True, metavar="DIR|configmap:NS/NAME", help="tenant files, watched"
     )
     parser.add_argument(
         "--kubeconfig", type=Path, help="default: $KUBECONFIG, ~/.kube/config, else the service account"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random as randoms
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
+from urllib.parse import quote
 
 from scheduler.kube.connection import Connection
-from scheduler.kube.objects import BudgetObject, NodeObject, PodObject
+from scheduler.kube.objects import BudgetObject, ConfigMapObject, NodeObject, PodObject
 from scheduler.kube.watch import Reflector
 from scheduler.mirror.mirror import Mirror
 from scheduler.serve.guide import Guide
+from scheduler.serve.tenants_source import TenantMap
 
 NOT_ENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -103,7 +105,9 @@ class Watches:
         budgets: Budgets,
         clock: Callable[[], float],
     ) -> None:
-        random = randoms.Random()  # noqa: S311 - jitter
+        self._clock, self._random = clock, randoms.Random()  # noqa: S311 - jitter
+        random = self._random
+        self.tenants: Reflector[ConfigMapObject] | None = None
         self.nodes = Reflector(
             connection, "/api/v1/nodes", NodeObject, NodeSink(mirror, guide), clock, random
         )
@@ -120,9 +124,20 @@ class Watches:
             connection, "/apis/policy/v1/poddisruptionbudgets", BudgetObject, budgets, clock, random
         )
 
+    def watch_tenants(self, connection: Connection, place: str, sink: TenantMap) -> None:
+        """Watch the ConfigMap NAMESPACE/NAME too."""
+        namespace, _, name = place.partition("/")
+        self.tenants = Reflector(
+            connection, f"/api/v1/namespaces/{quote(namespace, safe='')}/configmaps", ConfigMapObject, sink,
+            self._clock, self._random, field_selector=f"metadata.name={name}",
+        )  # fmt: skip
+
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch for ever; tenants first, so that nothing is judged twice."""
         async with asyncio.TaskGroup() as group:
+            if self.tenants is not None:
+                group.create_task(self.tenants.run())
+                await self.tenants.synced.wait()
             group.create_task(self.nodes.run())
             group.create_task(self.budgets.run())
             await self.nodes.synced.wait()
@@ -130,10 +145,8 @@ class Watches:
 
     def unready(self) -> str:
         """Empty once everything has been listed."""
-        waiting = [name for name, one in self._named() if not one.synced.is_set()]
+        synced = {"nodes": self.nodes.synced, "pods": self.pods.synced, "budgets": self.budgets.synced}
+        if self.tenants is not None:
+            synced["tenants"] = self.tenants.synced
+        waiting = [name for name, event in synced.items() if not event.is_set()]
         return f"still listing {', '.join(waiting)} from the API server" if waiting else ""
-
-    def _named(
-        self,
-    ) -> Iterable[tuple[str, Reflector[NodeObject] | Reflector[PodObject] | Reflector[BudgetObject]]]:
-        return (("nodes", self.nodes), ("pods", self.pods), ("budgets", self.budgets))
