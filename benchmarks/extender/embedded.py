@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from scheduler.errors import StateConflict
 from scheduler.extender.wire import BindingArgs
 from scheduler.kube.convert import shape_of
@@ -73,6 +71,7 @@ class EmbeddedCluster:
             return ", ".join({*verdict.failed.values(), *verdict.unresolvable.values()})
         try:
             demand = state.demand(shape)
+            self.cycle.policy.observe(demand)
             devices = state.fullest_devices(binding.node, demand)
             state.place(demand, Placed(binding.uid, binding.node, devices))
         except StateConflict as conflict:
@@ -85,12 +84,6 @@ class EmbeddedCluster:
 
 
 NOTHING = Shape(requests=())
-
-
-class Names(msgspec.Struct):
-    """The names of a body."""
-
-    names: list[str] | None = msgspec.field(name="NodeNames")
 
 
 def plain_nodes(names: Sequence[str]) -> list[Node]:

@@ -256,15 +256,14 @@ class Connection(asyncio.Protocol):
         self._answer_ready()
 
     def _send(self, request: Request, response: Response, began: float) -> None:
+        if self._transport is not None:
+            close = not request.keep_alive or self.host.draining
+            answer = serialised(response, close=close, head_only=request.method == "HEAD")
+            if close:
+                self._hang_up(answer)
+            else:
+                self._transport.write(answer)
         self.host.observe(request, response.status, began)
-        if self._transport is None:
-            return
-        close = not request.keep_alive or self.host.draining
-        answer = serialised(response, close=close, head_only=request.method == "HEAD")
-        if close:
-            self._hang_up(answer)
-        else:
-            self._transport.write(answer)
 
     def _hang_up(self, last: bytes) -> None:
         if self._transport is None:
