@@ -30,7 +30,7 @@ class Collected(NamedTuple):
 
 
 def victims(candidates: Collection[Candidate], budget: int) -> list[Candidate]:
-    """Which images go so that the rest fits into `budget` bytes; referenced ones stay even if it does not fit. Pure."""
+    """Which images go so that the rest fits into `budget` bytes; referenced ones always stay. Pure."""
     excess = sum(candidate.used for candidate in candidates) - budget
     chosen = []
     for candidate in sorted(candidates, key=lambda c: (c.last_use_ns, c.key)):

@@ -15,7 +15,7 @@ from sandbox_runtime.rootfs.errors import DiskFull
 def write_durable(path: Path, content: bytes, mode: int = 0o644) -> None:
     """A small file in a directory that is not published yet: its bytes reach the disk before this returns."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(fd, "wb") as file:
+    with os.fdopen(fd, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(fd)

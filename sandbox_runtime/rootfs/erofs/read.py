@@ -109,6 +109,10 @@ class ImageReader:
             node = self.inode(nid)
         return node
 
+    def content(self, node: Inode) -> bytes:
+        """The whole content of a small file or symlink."""
+        return b"".join(self.data(node, at, min(BLOCK, node.size - at)) for at in range(0, node.size, BLOCK))
+
     def data(self, node: Inode, offset: int, size: int) -> bytes:
         """Bytes of a file's content within one block."""
         if node.inline_at and offset >= node.size - node.size % BLOCK:

@@ -35,9 +35,9 @@ from sandbox_runtime.rootfs.erofs.tree import Node, walk
 from sandbox_runtime.rootfs.errors import LayerRefused
 
 CHUNK = 1 << 20
-# Tails of small files wait in memory until the inodes are written. Past this many bytes they get a block of their own.
-TAILS_IN_MEMORY = 64 << 20
-TAIL_MAX = 2048  # a longer tail would waste more around inodes than a block of its own
+# What lies beside its inode: small directories and symlinks. Contents of files never do, so that the metadata of many
+# layers can be merged while their contents stay where they are (`merge`).
+INLINE_MAX = 2048
 _ZEROS = bytes(CHUNK)
 _FIRST_SLOT = 2  # inode number 0 is "no file" to readdir(3)
 
@@ -48,53 +48,39 @@ class ImageWriter:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._next = 1
-        self._tails = 0
 
     # --- contents, in any order -----------------------------------------------------------------------------
 
     def add_file(self, node: Node, size: int, read: Callable[[int], bytes]) -> None:
         """Store `size` bytes that `read(at most n)` gives; a short source is an error of the layer."""
-        tail = self._tail_size(size)
-        node.size, node.block = size, self._next if size > tail else 0
-        left = size - tail
-        offset = self._next * BLOCK
-        while left:
-            piece = _exactly(read, min(left, CHUNK))
+        offset = self._begin(node, size)
+        while size:
+            piece = _exactly(read, min(size, CHUNK))
             if piece != _ZEROS[: len(piece)]:  # holes stay holes
                 _write_at(self._fd, piece, offset)
             offset += len(piece)
-            left -= len(piece)
-        node.tail = _exactly(read, tail) if tail else b""
-        self._advance(size - tail)
+            size -= len(piece)
 
     def add_descriptor(self, node: Node, size: int, source: int) -> None:
         """Store a file of the host through its descriptor: the kernel copies, holes stay holes."""
-        tail = self._tail_size(size)
-        node.size, node.block = size, self._next if size > tail else 0
-        base = self._next * BLOCK
-        for start, end in _extents(source, size - tail):
+        base = self._begin(node, size)
+        for start, end in _extents(source, size):
             _copy(source, start, self._fd, base + start, end - start)
-        node.tail = os.pread(source, tail, size - tail) if tail else b""
-        if len(node.tail) != tail:
-            raise LayerRefused("changed", "a file of the layer shrank while it was read")
-        self._advance(size - tail)
 
     def add_symlink(self, node: Node, target: bytes) -> None:
         """A target too long to lie beside its inode gets a block, as a file would."""
         node.size, node.target = len(target), target
-        if len(target) <= TAIL_MAX:
+        if len(target) <= INLINE_MAX:
             node.tail = target
-            return
-        node.block = self._next
-        _write_at(self._fd, target, self._next * BLOCK)
-        self._advance(len(target))
+        else:
+            _write_at(self._fd, target, self._begin(node, len(target)))
 
-    def _tail_size(self, size: int) -> int:
-        tail = size % BLOCK
-        if tail > TAIL_MAX or self._tails + tail > TAILS_IN_MEMORY:
-            return 0
-        self._tails += tail
-        return tail
+    def _begin(self, node: Node, size: int) -> int:
+        """Give a file its blocks. Returns the byte where they begin."""
+        node.size, node.block = size, self._next if size else 0
+        at = self._next * BLOCK
+        self._advance(size)
+        return at
 
     def _advance(self, size: int) -> None:
         self._next += -(-size // BLOCK)
@@ -103,19 +89,26 @@ class ImageWriter:
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def finish(self, root: Node) -> int:
-        """Number the inodes, write them, the directories and the superblock. Returns bytes of the image."""
+    def finish(self, root: Node, appended: int = 0) -> int:
+        """Number the inodes, write them, the directories and the superblock. Returns bytes of the image.
+
+        Args:
+            root: the tree.
+            appended: blocks that will follow this image on the same disk and hold the contents of all files; their
+                `block` then counts from there.
+        """
         order, parents = _inodes(root)
-        end = _number(order)
-        directories = [node for node in order if node.entries is not None]
-        for node in directories:
-            self._place_directory(node, parents[id(node)])
+        slots = _number(order)
+        for node in order:
+            if node.entries is not None:
+                self._place_directory(node, parents[id(node)])
         meta_block = self._next
-        self._write_inodes(order, meta_block)
-        self._advance(end * SLOT)
+        self._advance(slots * SLOT)
+        self._write_inodes(order, meta_block, self._next if appended else 0)
         os.ftruncate(self._fd, self._next * BLOCK)
-        uuid = hashlib.sha256(b"%d %d %d" % (len(order), self._next, end)).digest()[:16]
-        _write_at(self._fd, pack_super(Super(root.nid, len(order), self._next, meta_block, uuid)), 0)
+        uuid = hashlib.sha256(b"%d %d %d" % (len(order), self._next, slots)).digest()[:16]
+        described = Super(root.nid, len(order), self._next + appended, meta_block, uuid)
+        _write_at(self._fd, pack_super(described), 0)
         return self._next * BLOCK
 
     def _place_directory(self, node: Node, parent: Node) -> None:
@@ -127,7 +120,7 @@ class ImageWriter:
             _write_at(self._fd, body[:whole], self._next * BLOCK)
             self._advance(whole)
 
-    def _write_inodes(self, order: list[Node], meta_block: int) -> None:
+    def _write_inodes(self, order: list[Node], meta_block: int, shift: int) -> None:
         base = meta_block * BLOCK
         pending = bytearray()
         start = 0
@@ -137,7 +130,7 @@ class ImageWriter:
                 _write_at(self._fd, bytes(pending), base + start)
                 pending, start = bytearray(), at
             pending += bytes(at - start - len(pending))
-            pending += _pack_inode(node)
+            pending += _pack_inode(node, shift if stat.S_ISREG(node.mode) and node.block else 0)
         _write_at(self._fd, bytes(pending), base + start)
 
 
@@ -185,7 +178,7 @@ def _measure_directory(node: Node) -> None:
     sizes = [sum(DIRENT.size + len(name) for name in names) for names in _directory_blocks(node)]
     node.size = (len(sizes) - 1) * BLOCK + sizes[-1]
     # Only the length counts here: the contents need the numbers that are being given out.
-    node.tail = bytes(sizes[-1]) if sizes[-1] <= TAIL_MAX else b""
+    node.tail = bytes(sizes[-1]) if sizes[-1] <= INLINE_MAX else b""
 
 
 def _directory_blocks(node: Node) -> Iterator[list[bytes]]:
@@ -227,10 +220,14 @@ def _file_type(mode: int) -> int:
     return _TYPES[stat.S_IFMT(mode)]
 
 
-def _pack_inode(node: Node) -> bytes:
+def _pack_inode(node: Node, shift: int) -> bytes:
     body = pack_xattrs(node.xattrs)
     layout = INLINE if node.tail else PLAIN
-    where = encode_device(*node.device) if stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode) else node.block
+    where = (
+        encode_device(*node.device)
+        if stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode)
+        else node.block + shift
+    )
     links = (
         node.links if node.entries is None else 2 + sum(c.entries is not None for c in node.entries.values())
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,8 +143,10 @@ def _uncompressed(archive: BinaryIO) -> Iterator[Callable[[int], bytes]]:
 def _zstd(archive: BinaryIO) -> Iterator[Callable[[int], bytes]]:
     """Python 3.11 has no zstd of its own; the program gets the blob as its standard input and nothing else."""
     argv = ["zstd", "-dcq", f"--memory={ZSTD_WINDOW_MIB}MiB"]
-    os.lseek(archive.fileno(), archive.tell(), os.SEEK_SET)  # the program sees the file, not Python's buffer
-    with subprocess.Popen(argv, stdin=archive, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with (
+        _whole_file(archive) as source,
+        subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+    ):
         try:
             yield cast(BinaryIO, process.stdout).read
         except BaseException:
@@ -149,6 +154,21 @@ def _zstd(archive: BinaryIO) -> Iterator[Callable[[int], bytes]]:
             raise
         if process.wait():
             raise LayerRefused("malformed", "the zstd stream is broken")
+
+
+@contextmanager
+def _whole_file(archive: BinaryIO) -> Iterator[BinaryIO]:
+    """The blob as a file that ends where the blob ends; a part of an archive is copied to a nameless file."""
+    try:
+        os.lseek(
+            archive.fileno(), archive.tell(), os.SEEK_SET
+        )  # the program sees the file, not Python's buffer
+        yield archive
+    except io.UnsupportedOperation:
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(archive, copy, PIECE)
+            copy.seek(0)
+            yield cast(BinaryIO, copy)
 
 
 class _Buffered:

@@ -42,8 +42,11 @@ class Entry(NamedTuple):
 class _Content:
     """The bytes of one member; what nobody read is skipped before the next header."""
 
-    def __init__(self, source: Callable[[int], bytes], size: int) -> None:
+    def __init__(
+        self, source: Callable[[int], bytes], size: int, seek: Callable[[int], object] | None
+    ) -> None:
         self._source = source
+        self._seek = seek
         self._left = size
         self._padding = -size % RECORD
 
@@ -55,13 +58,20 @@ class _Content:
     def skip(self) -> None:
         self._left += self._padding
         self._padding = 0
+        if self._seek and self._left:
+            self._seek(self._left)
+            self._left = 0
         while self._left:
             if not self.read(1 << 16):
                 raise LayerRefused("truncated", "the archive ends inside a member")
 
 
-def entries(source: Callable[[int], bytes]) -> Iterator[Entry]:
+def entries(source: Callable[[int], bytes], seek: Callable[[int], object] | None = None) -> Iterator[Entry]:
     """Every member of the archive that `source(n)` gives piece by piece.
+
+    Args:
+        source: the next bytes, at most n; empty at the end.
+        seek: goes forward by so many bytes; without it contents that nobody wants are read.
 
     Raises:
         LayerRefused: malformed, truncated, or an extension that is too large.
@@ -69,11 +79,11 @@ def entries(source: Callable[[int], bytes]) -> Iterator[Entry]:
     shared: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}
     while (header := _header(source)) is not None:
-        kind, content = header[156:157], _Content(source, _number(header[124:136]))
+        kind, content = header[156:157], _Content(source, _number(header[124:136]), seek)
         if kind in (b"x", b"g", b"L", b"K"):
             _extend(kind, _extension(content, _number(header[124:136])), shared, own)
         else:
-            entry, content = _entry(header, {**shared, **own}, source)
+            entry, content = _entry(header, {**shared, **own}, source, seek)
             own = {}
             yield entry
         content.skip()
@@ -132,12 +142,17 @@ def _pax(body: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-def _entry(header: bytes, pax: dict[bytes, bytes], source: Callable[[int], bytes]) -> tuple[Entry, _Content]:
+def _entry(
+    header: bytes,
+    pax: dict[bytes, bytes],
+    source: Callable[[int], bytes],
+    seek: Callable[[int], object] | None,
+) -> tuple[Entry, _Content]:
     if any(key.startswith(b"GNU.sparse") for key in pax) or header[156:157] == b"S":
         raise LayerRefused("sparse", "sparse members are not part of the OCI layer format")
     kind = b"0" if header[156:157] in (b"0", b"\0", b"7") else header[156:157]
     size = _decimal(pax[b"size"]) if b"size" in pax else _number(header[124:136])
-    content = _Content(source, size if kind == b"0" else 0)
+    content = _Content(source, size if kind == b"0" else 0, seek)
     entry = Entry(
         name=pax.get(b"path") or _name(header),
         kind=kind,
