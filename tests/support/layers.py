@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sandbox_runtime.rootfs.erofs.layout import decode_device
 from sandbox_runtime.rootfs.erofs.read import ImageReader, Inode
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def member(
-    name: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", **fields: object
+    name: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", **fields: Any
 ) -> tuple[tarfile.TarInfo, bytes]:
     """One member of an archive; `fields` are attributes of TarInfo."""
     info = tarfile.TarInfo(name)
@@ -109,7 +109,7 @@ def _see(path: bytes) -> Seen:
     if stat.S_ISREG(found.st_mode):
         content = Path(os.fsdecode(path)).read_bytes()
     elif stat.S_ISLNK(found.st_mode):
-        content = os.fsencode(Path(os.fsdecode(path)).readlink())
+        content = os.readlink(path)  # noqa: PTH115 - Path would tidy the target
     names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False)]
     return Seen(
         found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns,

@@ -18,7 +18,7 @@ MAX_BLOCKS = 1 << 32
 NAME_MAX = 255
 
 SUPER = struct.Struct("<IIIBBHQQIIII16s16sIHHH38x")
-INODE = struct.Struct("<HHHHQIIIIQII16x")
+INODE = struct.Struct("<HHHHQIIIIqII16x")
 COMPACT = struct.Struct("<HHHHIIIHHI")
 XATTR_HEADER = struct.Struct("<IB7x")
 XATTR_ENTRY = struct.Struct("<BBH")

@@ -235,7 +235,7 @@ def _pack_inode(node: Node, shift: int) -> bytes:
     return (
         INODE.pack(
             EXTENDED | layout << 1, xattr_count(body), node.mode, 0, node.size, where, node.nid & 0xFFFFFFFF,
-            node.uid, node.gid, seconds & 0xFFFFFFFFFFFFFFFF, nanoseconds, links,
+            node.uid, node.gid, seconds, nanoseconds, links,
         )
         + body
         + node.tail

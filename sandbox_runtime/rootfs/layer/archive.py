@@ -29,7 +29,7 @@ _TYPES = {
     b"0": stat.S_IFREG, b"2": stat.S_IFLNK, b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"5": stat.S_IFDIR,
     b"6": stat.S_IFIFO,
 }  # fmt: skip
-_TIME_MAX = 1 << 62
+_TIME_MAX = (1 << 40) * 10**9  # nanoseconds; 35,000 years
 
 
 def write_archive(
