@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from sandbox_runtime.guest.cmdline import emulation
 from sandbox_runtime.model import AccelKind, GuestImage
 from sandbox_runtime.vmm import devices
 from sandbox_runtime.vmm.devices import Part
@@ -77,15 +78,12 @@ def shape_of(
 def kernel_cmdline(of_the_image: str, accel: AccelKind, tsc_khz: int) -> str:
     """What the image wants, and what this VMM needs.
 
-    `tsc_early_khz`: without it a kernel that calibrates its clock by an emulated timer sometimes hangs there.
-    `reboot=t panic=-1`: a guest that panics ends the VM at once. Mitigations guard against flaws that no emulator has.
+    Console output goes to a bounded buffer, for the last words of a kernel that dies.
     """
-    words = ["console=ttyS0", "quiet", "reboot=t", "panic=-1", "no_timer_check", "random.trust_cpu=on"]
+    words = ["console=ttyS0", of_the_image.strip()]
     if accel is AccelKind.TCG:
-        words.append("mitigations=off")
-    if tsc_khz:
-        words.append(f"tsc_early_khz={tsc_khz}")
-    return " ".join([*words, of_the_image.strip()]).strip()
+        words.append(emulation(tsc_khz))
+    return " ".join(word for word in words if word)
 
 
 def booted(shape: Shape) -> list[str]:

@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from sandbox_runtime.errors import QmpFailed
@@ -20,6 +21,7 @@ MESSAGE_LIMIT = 1 << 20  # the largest answer that we ask for (block statistics 
 EVENT_LIMIT = 256
 WAITING_LIMIT = 64
 ANSWER_SECONDS = 10.0
+NOTHING: Mapping[str, object] = {}
 
 
 class Qmp:
@@ -52,17 +54,25 @@ class Qmp:
         """Why the connection is of no use any more; empty while it is."""
         return self._closed
 
-    def command(self, name: str, timeout: float = ANSWER_SECONDS, **arguments: object) -> Any:
-        """What `name` returns. Raises QmpFailed on an error, on junk, and after `timeout` seconds."""
-        return self.answer(self.send(name, **arguments), name, timeout)
+    def command(self, name: str, /, timeout: float = ANSWER_SECONDS, **arguments: object) -> Any:
+        """What `name` returns. Raises QmpFailed on an error, on junk, and after `timeout` seconds.
 
-    def send(self, name: str, **arguments: object) -> int:
+        Keywords are the command's arguments, `_` standing for `-`, as QMP has it in all names that we use.
+        """
+        named = {key.replace("_", "-"): value for key, value in arguments.items()}
+        return self.answer(self.send(name, named), name, timeout)
+
+    def send(self, name: str, arguments: Mapping[str, object] = NOTHING) -> int:
         """Send without waiting; the number is what `answer` asks for."""
         return self._send(name, arguments, None)
 
-    def pass_fd(self, set_number: int, fd: int, timeout: float = ANSWER_SECONDS) -> None:
+    def send_fd(self, fd: int, set_number: int) -> int:
         """Give QEMU a copy of `fd` as `/dev/fdset/<set_number>`; the caller keeps and closes its own."""
-        self.answer(self._send("add-fd", {"fdset-id": set_number}, fd), "add-fd", timeout)
+        return self._send("add-fd", {"fdset-id": set_number}, fd)
+
+    def name_fd(self, fd: int, name: str) -> None:
+        """Give QEMU a copy of `fd` under `name`, for commands that take `fd:<name>`."""
+        self.answer(self._send("getfd", {"fdname": name}, fd), "getfd")
 
     def answer(self, number: int, name: str, timeout: float = ANSWER_SECONDS) -> Any:
         """The `return` of command `number`."""
@@ -109,7 +119,7 @@ class Qmp:
 
     # --- wire -----------------------------------------------------------------------------------------------
 
-    def _send(self, name: str, arguments: dict[str, object], fd: int | None) -> int:
+    def _send(self, name: str, arguments: Mapping[str, object], fd: int | None) -> int:
         if self._closed:
             raise QmpFailed(name, self._closed)
         if len(self._answers) >= WAITING_LIMIT:
@@ -117,7 +127,7 @@ class Qmp:
         self._next += 1
         message: dict[str, object] = {"execute": name, "id": self._next}
         if arguments:
-            message["arguments"] = arguments
+            message["arguments"] = dict(arguments)
         data = json.dumps(message).encode() + b"\n"
         self._answers[self._next] = None
         self._write(name, data, fd)

@@ -105,7 +105,7 @@ def test_a_dead_peer_is_an_error_and_not_a_hang(pair: tuple[Qmp, socket.socket])
 def test_a_passed_descriptor_arrives_with_its_command(pair: tuple[Qmp, socket.socket]) -> None:
     client, peer = pair
     reader, writer = os.pipe()
-    number = client._send("add-fd", {"fdset-id": 7}, writer)
+    number = client.send_fd(writer, 7)
     data, fds, _, _ = socket.recv_fds(peer, 4096, 4)
     assert json.loads(data)["arguments"] == {"fdset-id": 7}
     os.write(fds[0], b"x")
