@@ -103,7 +103,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(refusal(400, "this server does not change protocols"))
+            # The wish for another protocol may be ignored; llhttp reads no further, so this request is the last.
+            if self._ready:
+                self._ready[-1].keep_alive = False
         except httptools.HttpParserError:
             self._refuse(refusal(400, "not HTTP/1.1"))
         # Headers are handed over when they are complete; one that only grows shows as bytes without a callback.
@@ -141,7 +143,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; the few that matter are kept."""
         self._moved = True
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + len(b": \r\n"))
         # By length first: most headers are none of these.
         match len(name):
             case 14 if name.lower() == b"content-length":
@@ -254,15 +256,14 @@ class Connection(asyncio.Protocol):
         self._answer_ready()
 
     def _send(self, request: Request, response: Response, began: float) -> None:
+        if self._transport is not None:
+            close = not request.keep_alive or self.host.draining
+            answer = serialised(response, close=close, head_only=request.method == "HEAD")
+            if close:
+                self._hang_up(answer)
+            else:
+                self._transport.write(answer)
         self.host.observe(request, response.status, began)
-        if self._transport is None:
-            return
-        close = not request.keep_alive or self.host.draining
-        answer = serialised(response, close=close, head_only=request.method == "HEAD")
-        if close:
-            self._hang_up(answer)
-        else:
-            self._transport.write(answer)
 
     def _hang_up(self, last: bytes) -> None:
         if self._transport is None:

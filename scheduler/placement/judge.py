@@ -21,7 +21,7 @@ from scheduler.placement.cycle import Cycle
 from scheduler.placement.demand import Demand, Question
 from scheduler.placement.fit import capacity_reason
 from scheduler.placement.heap import Heap, empty_heap
-from scheduler.placement.kernel import FITS, NODE_GONE, View, best_outcome
+from scheduler.placement.kernel import FITS, NODE_GONE, View, best_outcome, class_reason
 from scheduler.placement.spread import allowed_profiles
 from scheduler.placement.state import ClusterState, Standing
 from scheduler.placement.tenancy import Occupancy
@@ -93,12 +93,16 @@ class Judge:
             return refused_everywhere(names, demand.admission.refusal)
         standing = state.pods.get(pod.uid)
         own = state.nodes[standing.node] if standing else None
-        if standing is None or own is None or own.name not in names:
-            return self._judge(demand, standing, names, GONE, NODE_GONE, every_reason)
-        reason = reason_where_it_stands(state, standing, demand)
-        if reason == FITS and len(names) == 1:
-            return Verdict([own.name])
-        return self._judge(demand, standing, names, standing.node, int(reason), every_reason)
+        if standing is not None and own is not None and own.name in names:
+            reason = reason_where_it_stands(state, standing, demand)
+            if reason == FITS and len(names) == 1:
+                return Verdict([own.name])
+            return self._judge(demand, standing, names, standing.node, int(reason), every_reason)
+        # A guided pod: its only node is cheaper to look at than a ranking is to bring up to date.
+        number = state.number_of.get(names[0]) if len(names) == 1 and not demand.shape.spread else None
+        if number is not None and reason_on(state, number, demand) == FITS:
+            return Verdict([names[0]])
+        return self._judge(demand, standing, names, GONE, NODE_GONE, every_reason)
 
     def _judge(
         self,
@@ -171,6 +175,15 @@ def with_reasons(fitting: list[str], names: Sequence[str], reasons: Int8) -> Ver
         elif reason != FITS:
             unresolvable[name] = CODES[reason]
     return Verdict(fitting, failed, unresolvable)
+
+
+def reason_on(state: ClusterState, number: int, demand: Demand) -> int:
+    """Whether a pod fits on one node as it is."""
+    return class_reason(
+        demand.learn(state.profiles, state.occupancies, state.tenancy),
+        state.classes.table,
+        state.classes.of_node[number],
+    )
 
 
 def reason_where_it_stands(state: ClusterState, standing: Standing, demand: Demand) -> Reason:

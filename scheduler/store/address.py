@@ -1,11 +1,12 @@
 """Where a ledger lies, as one line of text: what `--store` takes. Pure.
 
-    sqlite:PATH[?durable=true]
+    sqlite:PATH[?OPTIONS]
     redis://[USER:PASSWORD@]HOST[:PORT][/DB][?OPTIONS]                    rediss:// with TLS
     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST…/NAME[/DB][?OPTIONS]   rediss+sentinel:// with TLS
 
-Options of Redis: `ledger` (its name, where several share a server), `patience` and `timeout` in seconds,
-`password-file`, `sentinel-password-file`; with TLS `ca`, `cert` and `key` (files).
+Options of all: `patience`, the seconds that a step tries for. Of SQLite: `durable=true`, an fsync per step. Of Redis:
+`ledger` (its name, where several share a server), `timeout` (seconds for one answer), `password-file`,
+`sentinel-password-file`; with TLS `ca`, `cert` and `key` (files). In a login, `%` and `?` are written %25 and %3F.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class SqliteAddress(msgspec.Struct, frozen=True):
 
     path: Path
     durable: bool = False
+    patience_s: float = 10.0
 
     def __str__(self) -> str:
         """As it may be written in a log."""
@@ -89,12 +91,13 @@ def _sqlite(path: str, options: dict[str, str]) -> SqliteAddress:
     if path.startswith("//"):
         path = path.removeprefix("//")
     durable = options.pop("durable", "false")
-    _none_left(options, "durable")
+    patience_s = _seconds("patience", options.pop("patience", "10"))
+    _none_left(options, "durable, patience")
     if not path or path.endswith("/"):
         raise _bad("sqlite: names no file", EXAMPLE)
     if durable not in ("true", "false"):
         raise _bad(f"durable={durable}", "write durable=true or durable=false")
-    return SqliteAddress(Path(path), durable == "true")
+    return SqliteAddress(Path(path), durable == "true", patience_s)
 
 
 def _redis(match: re.Match[str], options: dict[str, str]) -> RedisAddress:

@@ -16,5 +16,5 @@ def open_store(address: str) -> SqliteStore | RedisStore:
     """
     place = parse(address)
     if isinstance(place, SqliteAddress):
-        return SqliteStore(place.path, durable=place.durable)
+        return SqliteStore(place.path, patience_ms=round(place.patience_s * 1000), durable=place.durable)
     return RedisStore(place)

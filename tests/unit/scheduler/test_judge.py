@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scheduler.model import CPU, Gpu, Node, Placed, Pod, Shape, Spread, Taint
+from scheduler.model import CPU, MEMORY, Gpu, Node, Placed, Pod, Shape, Spread, Taint, amounts
 from scheduler.placement.cycle import Cycle
 from scheduler.placement.events import NodeLeft
 from scheduler.placement.judge import Judge, Verdict
@@ -168,4 +168,14 @@ def test_answers_follow_the_state(policy: str) -> None:
     assert judge.judge(Pod("p", shape), ["b", "a"], every_reason=True) == Verdict(
         [], {"a": "InsufficientCPU"}, {"b": "NodeGone"}
     )
-    assert CPU in dict(shape.requests)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{CPU: 2**63 - 1}, {MEMORY: 2**63 - 1}, {"unheard": 2**63 - 1, "of": 2**63 - 1}, {CPU: 2**80}],
+)
+def test_a_request_beyond_all_measure_fits_nowhere(asked: dict[str, int]) -> None:
+    rules = make_rules(make_tenant("walled", trust=Trust.UNTRUSTED))  # the overhead comes on top
+    shape = Shape(requests=amounts(asked), tenant="walled")
+    verdict = judged(make_cycle(make_node("a"), tenancy=rules), shape, "a")
+    assert len(verdict.failed) == 1
