@@ -38,11 +38,13 @@ class Answers:
         """See `Cluster.ready`."""
         return self._unready()
 
+    def concerns(self, namespace: str) -> bool:
+        """See `Cluster.concerns`; before the tenant files are read, any namespace may be a tenant's."""
+        return not self._mirror.tenants.tenants or self._mirror.tenants.tenant_of(namespace) is not None
+
     def judge(self, pod: PodObject, names: Sequence[str]) -> Verdict:
-        """Guard the walls and the quota; a pod that is no tenant's passes as it came."""
+        """Guard the walls and the quota."""
         record = self._mirror.pods.get(pod.metadata.uid) or self._mirror.read(pod)
-        if not record.tenant:
-            return Verdict(fitting=list(names))
         verdict = self._verdict(record, names)
         if not verdict.fitting:
             reasons = {**verdict.unresolvable, **verdict.failed}
@@ -70,8 +72,6 @@ class Answers:
         return await self._binder.bind(namespace, name, uid, node)
 
     def preempt(self, pod: PodObject, candidates: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
-        """See `Cluster.preempt`; for a pod of no tenant, what kube-scheduler proposes stands."""
+        """See `Cluster.preempt`."""
         record = self._mirror.pods.get(pod.metadata.uid) or self._mirror.read(pod)
-        if not record.tenant:
-            return candidates
         return self._preempt(record, candidates)

@@ -40,16 +40,26 @@ class Binder:
 
     async def bind(self, namespace: str, name: str, uid: str, node: str) -> str:
         """Answer the bind verb: empty, or what kube-scheduler writes into the pod's event."""
+        if self._mirror.tenants.tenant_of(namespace) is None:
+            try:
+                return await self._post(namespace, name, uid, node)
+            except ApiUnavailable as error:
+                return unanswered(error)
         record = await self._known(uid)
         if record is None:
             return f"pod {namespace}/{name} ({uid}) is not known here yet; kube-scheduler tries again"
-        if not record.tenant:
-            return await self._post(record, node)
         refusal = await self._take(record, node)
         if refusal:
             self._stories.add(uid, "BindRefused", refusal, self._wall(), node)
             return refusal
-        return await self._post(record, node)
+        try:
+            refusal = await self._post(namespace, name, uid, node)
+        except ApiUnavailable as error:
+            # It may have happened: the reservation stays until the watch or its deadline tells.
+            return unanswered(error)
+        if refusal:
+            await self._drop(record)
+        return refusal
 
     async def _known(self, uid: str) -> PodRecord | None:
         until = self._clock() + LAG_S
@@ -92,17 +102,11 @@ class Binder:
         demand = self._mirror.state.demand(record.shape)
         return Placed(record.uid, node, self._mirror.state.fullest_devices(node, demand))
 
-    async def _post(self, record: PodRecord, node: str) -> str:
-        try:
-            written = await self._api.bind(record.namespace, record.name, record.uid, node)
-        except ApiUnavailable as error:
-            # It may have happened: the reservation stays until the watch or its deadline tells.
-            return f"the API server did not answer the binding: {error}"
+    async def _post(self, namespace: str, name: str, uid: str, node: str) -> str:
+        written = await self._api.bind(namespace, name, uid, node)
         if written.ok:
-            logger.info("bound", pod=record.key, uid=record.uid, node=node)
+            logger.info("bound", pod=f"{namespace}/{name}", uid=uid, node=node)
             return ""
-        if record.tenant:
-            await self._drop(record)
         return f"{written.outcome}: {written.message}"
 
     async def _drop(self, record: PodRecord) -> None:
@@ -116,3 +120,8 @@ class Binder:
         self._guide.in_flight.pop(record.uid, None)
         self._mirror.forget(record.uid, Stage.PENDING)
         self._guide.wake()
+
+
+def unanswered(error: ApiUnavailable) -> str:
+    """What kube-scheduler is told; it looks itself whether the pod is bound after all."""
+    return f"the API server did not answer the binding: {error}"
