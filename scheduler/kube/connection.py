@@ -15,7 +15,8 @@ from typing import Final
 
 from scheduler.kube.credentials import Credentials
 from scheduler.kube.errors import ApiUnavailable, CredentialsUnusable
-from scheduler.kube.exchange import Answer, Line
+from scheduler.kube.exchange import Answer, OnEvent
+from scheduler.kube.framing import LineSplitter, Splitter
 from scheduler.kube.pool import Pool
 
 JSON: Final = "application/json"
@@ -99,11 +100,20 @@ class Connection:
             await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
-    async def stream(self, path: str, on_line: Line, *, silence_s: float = 150.0) -> Answer:
-        """Read a watch line by line until the server ends it; its lines are gone to `on_line`.
+    async def stream(
+        self,
+        path: str,
+        on_event: OnEvent,
+        *,
+        accept: str = JSON,
+        splitter: Splitter | None = None,
+        silence_s: float = 150.0,
+    ) -> Answer:
+        """Read a watch event by event until the server ends it; the body of a good answer is empty then.
 
-        `on_line` is called in the event loop, must not block, and its exception ends the stream and comes out here.
-        A watch with bookmarks says something every minute, so more silence than `silence_s` is a dead connection.
+        `on_event` is called in the event loop, must not block, and its exception ends the stream and comes out here.
+        Without a `splitter` an event is a line. A watch with bookmarks says something every minute, so more
+        silence than `silence_s` is a dead connection.
 
         Raises:
             ApiUnavailable: the connection was lost, or went silent.
@@ -111,7 +121,8 @@ class Connection:
         await self._renew()
         exchange = await self._pool.connect()
         try:
-            answer = await exchange.follow(self._render("GET", path, b"", JSON, JSON), on_line, silence_s)
+            request = self._render("GET", path, b"", JSON, accept)
+            answer = await exchange.follow(request, on_event, splitter or LineSplitter(), silence_s)
         finally:
             self._pool.drop(exchange)
         if answer.status == UNAUTHORIZED:

@@ -14,11 +14,11 @@ import httptools
 import msgspec
 
 from scheduler.kube.errors import ApiUnavailable
+from scheduler.kube.framing import LineSplitter, Splitter, TooLong
 
 LARGEST_ANSWER: Final = 1 << 30  # bytes; a list page is a few MB
-LARGEST_LINE: Final = 1 << 24  # bytes; etcd refuses objects above 1.5 MB
 OK: Final = 200
-Line = Callable[[bytes], None]
+OnEvent = Callable[[bytes], None]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -43,7 +43,8 @@ class Exchange(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._on_line: Line | None = None
+        self._on_event: OnEvent | None = None
+        self._splitter: Splitter = LineSplitter()
         self._silence_s = 0.0
         self._heard = self.idle_since = loop.time()
         self._reset()
@@ -63,13 +64,13 @@ class Exchange(asyncio.Protocol):
         self._timer = self._loop.call_later(deadline_s, self._fail, f"no answer within {deadline_s:.1f} s")
         return await self._finish(waiter)
 
-    async def follow(self, request: bytes, on_line: Line, silence_s: float) -> Answer:
-        """Send `request`; of a good answer each line goes to `on_line` as it comes, and the body stays empty.
+    async def follow(self, request: bytes, on_event: OnEvent, splitter: Splitter, silence_s: float) -> Answer:
+        """Send `request`; of a good answer each event goes to `on_event` as it comes, and the body stays empty.
 
         Raises:
             ApiUnavailable: cut off, or nothing was heard for `silence_s`: a half-open connection never ends itself.
         """
-        self._on_line, self._silence_s = on_line, silence_s
+        self._on_event, self._splitter, self._silence_s = on_event, splitter, silence_s
         self._heard = self._loop.time()
         waiter = self._send(request)
         self._timer = self._loop.call_later(silence_s, self._listen)
@@ -151,11 +152,12 @@ class Exchange(asyncio.Protocol):
     def on_headers_complete(self) -> None:  # noqa: D102
         self._status = self._parser.get_status_code()
         if self._status != OK:
-            self._on_line = None
+            self._on_event = None
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
-        if self._on_line is not None:
-            self._lines(body, self._on_line)
+        if self._on_event is not None:
+            if self._waiter is not None:  # else it has failed, and the parser does not know yet
+                self._hand_over(body, self._on_event)
             return
         self._parts.append(body)
         self._size += len(body)
@@ -168,24 +170,16 @@ class Exchange(asyncio.Protocol):
             return
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        waiter.set_result(Answer(self._status, b"" if self._on_line else body, self._retry_after))
+        waiter.set_result(Answer(self._status, b"" if self._on_event else body, self._retry_after))
         self.idle_since = self._heard
         if not self._parser.should_keep_alive():
             self._fail("the server closes")
 
-    def _lines(self, body: bytes, on_line: Line) -> None:
-        head, newline, rest = body.partition(b"\n")
-        self._parts.append(head)
-        self._size += len(head)
-        if self._size > LARGEST_LINE:
-            self._fail(f"a line is longer than {LARGEST_LINE} bytes")
-        if not newline or self._waiter is None:
-            return
-        first, *others = b"".join(self._parts), *rest.split(b"\n")
-        self._parts = [others.pop()]
-        self._size = len(self._parts[0])
+    def _hand_over(self, body: bytes, on_event: OnEvent) -> None:
         try:
-            for line in (first, *others):
-                on_line(line)
+            for event in self._splitter.feed(body):
+                on_event(event)
+        except TooLong as error:
+            self._fail(str(error))
         except Exception as error:
             self._fail("", error)

@@ -13,13 +13,11 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-import msgspec
-
 from scheduler.kube.connection import Connection
 from scheduler.kube.errors import ApiUnavailable
 from scheduler.kube.exchange import Answer
-from scheduler.kube.lines import JUNK, Lines, ListMetadata, head_of
-from scheduler.kube.objects import Metadata, StatusObject
+from scheduler.kube.objects import Metadata
+from scheduler.kube.readers import JUNK, ListMetadata, message_of, reader_of
 
 GONE: Final = 410
 PAGE: Final = 500
@@ -65,15 +63,6 @@ class Refused(Exception):
         self.status = status
 
 
-def refusal_of(answer: Answer) -> Refused:
-    """The server's own words."""
-    try:
-        why = msgspec.json.decode(answer.body, type=StatusObject).message
-    except JUNK:
-        why = answer.body[:200].decode(errors="replace")
-    return Refused(answer.status, why)
-
-
 class Reflector(Generic[T]):
     """One collection. `run` never returns; cancel it.
 
@@ -104,7 +93,7 @@ class Reflector(Generic[T]):
         chosen = {"fieldSelector": field_selector, "labelSelector": label_selector}
         self._path = f"{path}?" + "".join(f"{k}={quote(v, safe='')}&" for k, v in chosen.items() if v)
         self._page, self._resync_s, self._silence_s = page, resync_s, silence_s
-        self._lines = Lines(type_)
+        self._reader = reader_of(type_)
         self._failures = 0
         self.synced = asyncio.Event()
         self.version = ""
@@ -115,14 +104,14 @@ class Reflector(Generic[T]):
     @property
     def junk(self) -> int:
         """Lines and items that did not decode and were left out."""
-        return self._lines.junk
+        return self._reader.junk
 
     async def run(self) -> None:
         """List, watch, list again when that is needed."""
         while True:
             try:
                 await self._list()
-            except (ApiUnavailable, Refused, msgspec.DecodeError) as error:
+            except (ApiUnavailable, Refused, *JUNK) as error:
                 await self._pause(error)
                 continue
             await self._watch()
@@ -134,17 +123,17 @@ class Reflector(Generic[T]):
         try:
             while True:
                 answer = await asked
-                ahead = head_of(answer.body)
-                if ahead is not None and ahead.continue_:
-                    asked = asyncio.ensure_future(self._ask(ahead.continue_))
+                ahead = self._reader.head(answer.body)
+                if ahead is not None and ahead.more:
+                    asked = asyncio.ensure_future(self._ask(ahead.more))
                     await asyncio.sleep(0)  # the request is written
                     await asyncio.sleep(0)  # and flushed: uvloop does that after a round of callbacks
-                metadata, items = self._lines.page(answer.body)
+                metadata, items = self._reader.page(answer.body)
                 found += items
-                if not metadata.continue_:
+                if not metadata.more:
                     break
                 if ahead is None:
-                    asked = asyncio.ensure_future(self._ask(metadata.continue_))
+                    asked = asyncio.ensure_future(self._ask(metadata.more))
         finally:
             asked.cancel()
         self._listed(metadata, found)
@@ -157,9 +146,9 @@ class Reflector(Generic[T]):
 
     async def _ask(self, more: str) -> Answer:
         path = f"{self._path}limit={self._page}" + (f"&continue={quote(more, safe='')}" if more else "")
-        answer = await self._connection.request("GET", path, deadline_s=60.0)
+        answer = await self._connection.request("GET", path, accept=self._reader.accept, deadline_s=60.0)
         if not answer.ok:
-            raise refusal_of(answer)
+            raise Refused(answer.status, message_of(answer.body))
         return answer
 
     async def _watch(self) -> None:
@@ -185,14 +174,20 @@ class Reflector(Generic[T]):
             f"{self._path}watch=1&allowWatchBookmarks=true&resourceVersion={quote(self.version, safe='')}"
             f"&timeoutSeconds={max(1, int(seconds))}"
         )
-        answer = await self._connection.stream(path, self._on_line, silence_s=self._silence_s)
+        answer = await self._connection.stream(
+            path,
+            self._on_event,
+            accept=self._reader.stream_accept,
+            splitter=self._reader.splitter(),
+            silence_s=self._silence_s,
+        )
         if not answer.ok:
-            raise refusal_of(answer)
+            raise Refused(answer.status, message_of(answer.body))
 
-    def _on_line(self, line: bytes) -> None:
-        event = self._lines.event(line)
+    def _on_event(self, content: bytes) -> None:
+        event = self._reader.event(content)
         if event is None:
-            self._on_notice(line)
+            self._on_notice(content)
             return
         kind, obj = event
         if kind == "DELETED":
@@ -202,14 +197,14 @@ class Reflector(Generic[T]):
         self.version = obj.metadata.resource_version
         self.heard, self._failures = self._clock(), 0
 
-    def _on_notice(self, line: bytes) -> None:
-        notice = self._lines.notice(line) if line else None
+    def _on_notice(self, content: bytes) -> None:
+        notice = self._reader.notice(content)
         if notice is None:
             return
         if notice.type == "ERROR":
-            raise Refused(notice.object.code, f"{notice.object.reason}: {notice.object.message}")
+            raise Refused(notice.code, notice.message)
         self.heard, self._failures = self._clock(), 0
-        self.version = notice.object.metadata.resource_version or self.version
+        self.version = notice.version or self.version
 
     async def _pause(self, error: Exception | None) -> None:
         if error is not None:
