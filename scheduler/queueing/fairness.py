@@ -43,6 +43,11 @@ class Fairness:
         """Whether the tenant would stay within what it is guaranteed of everything that the pod asks."""
         return self.key(charge, waited_long=False)[0] == 0
 
+    def is_alone(self, tenant: str) -> bool:
+        """Whether no group is above the tenant, so that nobody else's use changes its key."""
+        forest = self._ledger.forest
+        return len(forest.paths[forest.leaf(tenant)]) < 2
+
     def _part_of_guarantee(self, leaf: int, asked: dict[Dimension, int]) -> float:
         most = 0.0
         for dimension, amount in asked.items():

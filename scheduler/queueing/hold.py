@@ -7,13 +7,22 @@ patience is tried before all others, and while it does not fit, the node nearest
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from scheduler.model import Placed
 from scheduler.queueing.line import Line
 from scheduler.queueing.room import Room
 from scheduler.queueing.unit import Place, Unit
+from scheduler.queueing.waiting import Waiting
 
 Version = tuple[int, int]
+
+
+class Kept(NamedTuple):
+    """The node that is kept for a member of a unit, so that it is the same in the next round."""
+
+    member: str = ""
+    node: str = ""
 
 
 class Hold:
@@ -27,8 +36,8 @@ class Hold:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.starving: dict[Unit, str] = {}
-        self.claims: dict[Unit, str] = {}
+        self.starving: dict[Unit, Kept] = {}
+        self.claims: dict[Unit, Kept] = {}
         self.taken: dict[str, Placed] = {}
         self._shut: dict[Unit, str] = {}
         self._dropped = 0
@@ -41,6 +50,10 @@ class Hold:
         """The node that is shut for it now, "" when none is."""
         return self._shut.get(unit, "")
 
+    def keeps(self, unit: Unit) -> bool:
+        """Whether what a unit has taken stays taken until the round ends."""
+        return unit in self.starving or unit in self.claims
+
     def drop(self, unit: Unit) -> None:
         """Nothing is kept for a starving unit any more; a claim stays until it is `forget`-ed."""
         if self.starving.pop(unit, None) is not None:
@@ -51,6 +64,17 @@ class Hold:
         self.drop(unit)
         if self.claims.pop(unit, None) is not None:
             self._dropped += 1
+
+    def adopt(self, unit: Unit, room: Room) -> None:
+        """Keep room for a unit from the next round on, if there is a place for one more or it waits longest."""
+        if unit in self.starving or unit.unholdable == self.version(room):
+            return
+        if self.most and len(self.starving) >= self.most:
+            newest = max(self.starving, key=_oldest)
+            if _oldest(newest) > _oldest(unit):
+                self.drop(newest)
+        if len(self.starving) < self.most:
+            self.starving[unit] = Kept()
 
     def choose(self, lines: Iterable[Line], room: Room, long_ago: float) -> None:
         """Take on the oldest of those without room that arrived before `long_ago`."""
@@ -66,7 +90,7 @@ class Hold:
             if unit.unholdable != version and unit not in self.starving and _oldest(unit) <= long_ago
         ]
         for *_, unit in sorted(waiting)[: self.most - len(self.starving)]:
-            self.starving[unit] = ""
+            self.starving[unit] = Kept()
 
     def begin(self, lines: dict[str, Line], room: Room) -> None:
         """Take what room there is for each, before anybody else, and shut a node for what is missing."""
@@ -88,18 +112,27 @@ class Hold:
         self._shut.clear()
         self.taken.clear()
 
-    def _occupy(self, unit: Unit, node: str, room: Room) -> str:
+    def _occupy(self, unit: Unit, kept: Kept, room: Room) -> Kept:
+        beside: list[tuple[Waiting, str]] = []
         for member in unit.batch():
             decision = room.place(member, again=True)
             if not isinstance(decision, Placed):
-                held = room.hold(member, node)
-                if held:
-                    self._shut[unit] = held
-                else:
-                    unit.unholdable = self.version(room)
-                return held
+                return self._shut_for(
+                    unit, member, kept.node if kept.member in ("", member.uid) else "", beside, room
+                )
             self.taken[member.uid] = decision
-        return node
+            beside.append((member, decision.node))
+        return kept
+
+    def _shut_for(
+        self, unit: Unit, member: Waiting, node: str, beside: list[tuple[Waiting, str]], room: Room
+    ) -> Kept:
+        held = room.hold(member, node, beside)
+        if held:
+            self._shut[unit] = held
+        else:
+            unit.unholdable = self.version(room)
+        return Kept(member.uid, held or node)
 
 
 def _oldest(unit: Unit) -> float:

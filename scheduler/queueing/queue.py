@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from scheduler.queueing import stories
-from scheduler.queueing.hold import Hold
+from scheduler.queueing.hold import Hold, Kept
 from scheduler.queueing.line import Line
 from scheduler.queueing.room import Room
 from scheduler.queueing.round import Round
@@ -102,7 +102,7 @@ class Queue:
         own = line.units[uid] = Unit(waiting.tenant, uid)
         own.add(waiting)
         self._unit_of[uid] = own
-        self._hold.claims[own] = node
+        self._hold.claims[own] = Kept(uid, node)
         line.make_ready(own)
 
     # --- the round ------------------------------------------------------------------------------------------

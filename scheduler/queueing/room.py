@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from scheduler.model import Decision, Placed, Pod, Reason
+from scheduler.model import GPU_MILLI, Decision, Placed, Pod, Reason
 from scheduler.placement.cycle import Cycle
 from scheduler.placement.demand import Demand
 from scheduler.placement.events import PodLeft
 from scheduler.placement.state import ClusterState, Shut
 from scheduler.queueing.waiting import Waiting
+
+Beside = Sequence[tuple[Waiting, str]]
+Kept = Mapping[int, list[Demand]]
 
 
 class Room(Protocol):
@@ -28,8 +32,8 @@ class Room(Protocol):
         """Give back what `place` took for a pod."""
         ...
 
-    def hold(self, waiting: Waiting, node: str) -> str:
-        """Keep one node from all others until `unhold`, and name it.
+    def hold(self, waiting: Waiting, node: str, beside: Beside) -> str:
+        """Keep one node from all others until `unhold`, and name it; `beside`: its group's members that have a place.
 
         It is `node` if that can be had, else the one nearest to having room; "" when no node could ever take the pod.
         """
@@ -66,14 +70,17 @@ class ClusterRoom:
         self.cycle.state.apply(PodLeft(uid))
         self._given_back += 1
 
-    def hold(self, waiting: Waiting, node: str) -> str:
+    def hold(self, waiting: Waiting, node: str, beside: Beside) -> str:
         """Shut the node that lacks least of what the pod asks."""
         state = self.cycle.state
         demand = state.demand(waiting.shape)
         if demand.admission.refusal:
             return ""
-        if node not in state.number_of or not could_hold(state, demand, state.number_of[node]):
-            node = nearest(state, demand)
+        kept: dict[int, list[Demand]] = {}
+        for member, place in beside:
+            kept.setdefault(state.number_of[place], []).append(state.demand(member.shape))
+        if node not in state.number_of or not could_hold(state, demand, state.number_of[node], kept):
+            node = nearest(state, demand, kept)
         if node:
             self._shut[node] = state.shut(node)
         return node
@@ -83,19 +90,26 @@ class ClusterRoom:
         self.cycle.state.reopen(self._shut.pop(node))
 
 
-def could_hold(state: ClusterState, demand: Demand, number: int) -> bool:
-    """Whether a node could take the pod if it were empty."""
+def could_hold(state: ClusterState, demand: Demand, number: int, kept: Kept) -> bool:
+    """Whether a node could take the pod if nobody else were there but those of its group."""
     profile = state.profiles[state.profile_of[number]]
     question = demand.learn(state.profiles, state.occupancies, state.tenancy)
-    roomy = all(asked <= has for asked, has in zip(question.request.tolist(), profile.capacity, strict=True))
+    together = [demand, *kept.get(number, ())]
+    asked = [sum(amounts) for amounts in zip(*(one.request.tolist() for one in together), strict=True)]
+    roomy = all(most <= has for most, has in zip(asked, profile.capacity, strict=True))
     fits = question.profile_reasons[state.profile_of[number]] == Reason.FITS
-    return bool(roomy and fits and demand.count <= profile.gpus)
+    devices = sum(one.count * one.milli for one in together)
+    return bool(roomy and fits and demand.count <= profile.gpus and devices <= profile.gpus * GPU_MILLI)
 
 
-def nearest(state: ClusterState, demand: Demand) -> str:
+def nearest(state: ClusterState, demand: Demand, kept: Kept) -> str:
     """The node that lacks the smallest part of what the pod asks; those whose tenants it may not join come last."""
-    able = {number: name for name, number in state.number_of.items() if could_hold(state, demand, number)}
-    return min(able.items(), key=lambda one: (_lacking(state, demand, one[0]), one[1]), default=(0, ""))[1]
+    able = [
+        (_lacking(state, demand, number), name)
+        for name, number in state.number_of.items()
+        if could_hold(state, demand, number, kept)
+    ]
+    return min(able, default=((True, 0.0), ""))[1]
 
 
 def _lacking(state: ClusterState, demand: Demand, number: int) -> tuple[bool, float]:

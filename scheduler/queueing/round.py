@@ -76,7 +76,11 @@ class Round:
         for line in active:
             self._queue_up(line)
         while self._heap and len(self.guided) < self.limit:
-            self._serve(self.lines[heapq.heappop(self._heap)[-1]])
+            key, _, tenant = heapq.heappop(self._heap)
+            if self._is_current(key, self.lines[tenant]):
+                self._serve(self.lines[tenant])
+            else:  # another member of its group was served
+                self._queue_up(self.lines[tenant])
         for _, _, tenant in sorted(self._heap):  # nobody waits a round because others have much to do
             if tenant not in self.served:
                 self._serve(self.lines[tenant])
@@ -84,12 +88,16 @@ class Round:
     def _queue_up(self, line: Line) -> None:
         unit = line.peek()
         line.unfinished = unit is not None and self.failures[line.tenant] >= self._most_failures
-        if unit is None or line.unfinished:
-            return
-        head = unit.head()
-        assert head is not None, "a unit that is ready has a member"  # noqa: S101
-        key = self.fairness.key(head.charge, waited_long=self._insists(head))
-        heapq.heappush(self._heap, (key, head.order, line.tenant))
+        if unit is not None and not line.unfinished:
+            head = unit.first()
+            heapq.heappush(self._heap, (self._key(head), head.order, line.tenant))
+
+    def _key(self, head: Waiting) -> Key:
+        return self.fairness.key(head.charge, waited_long=self._insists(head))
+
+    def _is_current(self, key: Key, line: Line) -> bool:
+        unit = line.peek()
+        return unit is None or self.fairness.is_alone(line.tenant) or self._key(unit.first()) == key
 
     def _serve(self, line: Line) -> None:
         unit = line.peek()
@@ -106,9 +114,7 @@ class Round:
         """Let a unit go, or note what it waits for."""
         bar = self._barred(unit)
         if bar is not None:
-            head = unit.head()
-            assert head is not None, "a unit that is ready has a member"  # noqa: S101
-            self._tell(unit, stories.behind(head, bar.first))
+            self._tell(unit, stories.behind(unit.first(), bar.first))
             line.follow(unit, bar.unit)
             return False
         batch = unit.batch()
@@ -118,7 +124,7 @@ class Round:
             return True
         assert failure is not None, "who cannot go knows why"  # noqa: S101
         for guided in done:
-            self._undo(guided)
+            self._undo(unit, guided)
         if isinstance(failure.answer, Refused):
             self._lacks_quota(line, unit, failure, len(done))
         else:
@@ -165,9 +171,12 @@ class Round:
             self.ledger.record(kept)
         return answer
 
-    def _undo(self, guided: Guided) -> None:
-        self.room.unplace(guided.waiting.uid)
+    def _undo(self, unit: Unit, guided: Guided) -> None:
         self.ledger.release(guided.waiting.uid)
+        if self.hold.keeps(unit):
+            self.hold.taken[guided.waiting.uid] = guided.placed
+        else:
+            self.room.unplace(guided.waiting.uid)
 
     def _let_go(self, line: Line, unit: Unit, done: list[Guided]) -> None:
         for guided in done:
@@ -195,7 +204,7 @@ class Round:
     def _lacks_quota(self, line: Line, unit: Unit, failure: Failure, done: int) -> None:
         answer = failure.answer
         assert isinstance(answer, Refused)  # noqa: S101
-        head = unit.head() or failure.member
+        head = unit.first()
         self._tell(unit, stories.of_quota(self.ledger, failure.member, answer), done, failure)
         self.hold.drop(unit)
         if answer.reason in RULED_OUT:
@@ -236,8 +245,7 @@ class Round:
     def _barred(self, unit: Unit) -> Bar | None:
         if not self._bars:
             return None
-        head = unit.head()
-        assert head is not None, "a unit that is ready has a member"  # noqa: S101
+        head = unit.first()
         leaf = self.ledger.forest.leaf(unit.tenant)
         asked = self.ledger.amounts(head.charge).keys()
         for node in self.ledger.forest.paths[leaf]:
@@ -256,6 +264,11 @@ class Round:
         unit.room_tried = self.hold.version(self.room)
         line.wait_for_room(unit)
         self._wake_followers(unit)
+        if self._insists(unit.first()):
+            self.hold.adopt(unit, self.room)
+        if self.hold.keeps(unit):
+            for charge in (*failure.asked_before, failure.member.charge):
+                self._keep(charge)
 
     def _tell(self, unit: Unit, story: Story, done: int = 0, failure: Failure | None = None) -> None:
         if unit.gang and failure is not None:

@@ -66,6 +66,12 @@ class Unit:
             heapq.heappop(heap)
         return heap[0][2] if heap else None
 
+    def first(self) -> Waiting:
+        """The same of a unit that is not empty."""
+        head = self.head()
+        assert head is not None, "a unit that is tried has a member"  # noqa: S101
+        return head
+
     def batch(self) -> list[Waiting]:
         """Who is tried together, in order."""
         if self.gang:
