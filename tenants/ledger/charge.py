@@ -27,7 +27,7 @@ COUNTS: Final = frozenset(
 Amounts = tuple[tuple[str, int], ...]
 
 
-class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a pod takes while it exists.
 
     `amounts`: resource and amount in the units of `quantity.UNITS`, sorted, without zeros. `application`: pods
@@ -65,7 +65,7 @@ class Phase(enum.StrEnum):
     RESERVED = "reserved"  # on its way to a node; no pod runs yet that could be evicted
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A line of the ledger.
 
     `deadline_s` (wall-clock seconds, 0 = none): until when a reservation waits to be confirmed, or how long an entry
