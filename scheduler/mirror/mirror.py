@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from scheduler.kube.objects import NodeObject, PodObject
+from scheduler.mirror.neighbours import guard_of
 from scheduler.mirror.pools import offered, pool_of_node
 from scheduler.mirror.reading import Reader, guarded_shape, pinned_to, standing_shape
 from scheduler.mirror.record import ENDED, PodRecord, Stage
@@ -22,7 +23,7 @@ from scheduler.placement.events import NodeJoined, NodeLeft, PodLeft
 from scheduler.placement.judge import Judge
 from scheduler.placement.score.registry import Policy
 from scheduler.placement.state import ClusterState
-from scheduler.placement.tenancy import TenantRules
+from scheduler.placement.tenancy import DeclaredRules
 from tenants.ledger.book import Ledger
 from tenants.ledger.charge import Charge, Phase
 from tenants.ledger.forest import quotas_of
@@ -56,6 +57,7 @@ class Mirror:
     def __init__(self, tenants: TenantSet, policy: Callable[[], Policy]) -> None:
         self.tenants = tenants
         self.nodes: dict[str, Node] = {}
+        self.guard = guard_of(tenants, self.nodes)
         self.pods: dict[str, PodRecord] = {}
         self.uid_of: dict[str, str] = {}
         self.ledger = Ledger()
@@ -74,6 +76,7 @@ class Mirror:
         nodes = {node.name: node for node in (self._reader.node(found) for found in objects)}
         if nodes != self.nodes:
             self.nodes, self._offer_stale = nodes, True
+            self.guard = guard_of(self.tenants, nodes)
             self._build()
 
     def node_changed(self, found: NodeObject) -> bool:
@@ -173,6 +176,13 @@ class Mirror:
         record.stage, record.node = Stage.ASSUMED, placed.node
         self._put(record, placed)
 
+    def settle(self, uid: str) -> Charge:
+        """Charge an assumed pod where it is to stand; the charge for the store."""
+        record = self.pods[uid]
+        record.charge = charge_on(record.charge, self.nodes[record.node], self.tenants)
+        self.ledger.record(record.charge)
+        return record.charge
+
     def unplace(self, uid: str, stage: Stage = Stage.GATED) -> bool:
         """Take an assumption back; a pod that is bound by now stays, and the answer is False."""
         record = self.pods.get(uid)
@@ -180,6 +190,7 @@ class Mirror:
             return False
         self._lift(record)
         record.stage, record.node = stage, ""
+        record.charge = msgspec.structs.replace(record.charge, node="")
         return True
 
     def forget(self, uid: str, stage: Stage = Stage.GATED) -> None:
@@ -191,7 +202,7 @@ class Mirror:
 
     def retenant(self, tenants: TenantSet) -> None:
         """Other tenant files: every admission, neighbourhood and charge is judged anew."""
-        self.tenants = tenants
+        self.tenants, self.guard = tenants, guard_of(tenants, self.nodes)
         self._reader = Reader(tenants)
         for record in self.pods.values():
             self._reader.renew(record, self.nodes)
@@ -226,7 +237,7 @@ class Mirror:
 
     def _build(self) -> None:
         self.builds += 1
-        self.state = ClusterState(list(self.nodes.values()), TenantRules(self.tenants))
+        self.state = ClusterState(list(self.nodes.values()), DeclaredRules(self.tenants))
         self.cycle = Cycle(self.state, self._policy())
         self.judge = Judge(self.cycle)
         self._on_node.clear()
@@ -312,7 +323,6 @@ class Mirror:
             self.effects.terminate.discard(release)
 
 
-def pool_charge(charge: Charge, node: Node, tenants: TenantSet) -> Charge:
-    """The charge drawn from the pool of the node where the pod really goes."""
-    pool = pool_of_node(node, tenants.pools)
-    return charge if charge.pool == pool else msgspec.structs.replace(charge, pool=pool)
+def charge_on(charge: Charge, node: Node, tenants: TenantSet) -> Charge:
+    """The charge of a pod that goes to this node: drawn from its pool, and seen by its neighbours."""
+    return msgspec.structs.replace(charge, pool=pool_of_node(node, tenants.pools), node=node.name)

@@ -63,7 +63,7 @@ class App:
         wall, clock = wall_clock, steady_clock
         random = randoms.Random()  # noqa: S311 - jitter
         self.files = None if options.tenants.startswith(CONFIG_MAP) else TenantFiles(Path(options.tenants))
-        self.store = StoreThread(open_store(options.store), wall)
+        self.store = StoreThread(open_store(options.store), wall, lambda: self.mirror.guard)
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
         api = Writes(self.writes)

@@ -10,7 +10,7 @@ import structlog
 
 from scheduler.kube.errors import ApiUnavailable
 from scheduler.kube.writes import Writes
-from scheduler.mirror.mirror import Mirror, pool_charge
+from scheduler.mirror.mirror import Mirror
 from scheduler.mirror.reading import guarded_shape
 from scheduler.mirror.record import PodRecord, Stage
 from scheduler.model import Placed, Pod
@@ -79,13 +79,10 @@ class Binder:
         refusal = self._refusal_on(record, node)
         if refusal:
             return refusal
-        charge = pool_charge(record.charge, self._mirror.nodes[node], self._mirror.tenants)
         self._mirror.assume(record, self._placed(record, node))
         self._guide.in_flight[record.uid] = self._clock()
-        (verdict,) = await self._store.reserve([charge])
+        (verdict,) = await self._store.reserve([self._mirror.settle(record.uid)])
         if isinstance(verdict, Admitted):
-            record.charge = charge
-            self._mirror.ledger.record(charge)
             return ""
         self._let_go(record)
         return str(verdict)

@@ -141,21 +141,20 @@ class Guide:
         for outcome in outcomes:
             if not isinstance(outcome, Guided):
                 self._stories.add(outcome.waiting.uid, outcome.code, outcome.detail, self._wall())
-        for outcome in guided:
-            self._mirror.ledger.record(outcome.waiting.charge)
-            self.in_flight[outcome.waiting.uid] = now
+        charges = [self._mirror.settle(outcome.waiting.uid) for outcome in guided]
+        self.in_flight.update((outcome.waiting.uid, now) for outcome in guided)
         self.on_round(self._clock() - now)
         if len(guided) >= limit:
             self.wake()
         if not guided:
             return
         # 2. Reserve: the store has the last word, for it knows what other replicas took.
-        verdicts = await self._store.reserve([outcome.waiting.charge for outcome in guided])
+        verdicts = await self._store.reserve(charges)
         for outcome, verdict in zip(guided, verdicts, strict=True):
             if isinstance(verdict, Admitted):
                 self._open(outcome)
             else:
-                code = "StoreUnavailable" if isinstance(verdict, StoreUnavailable) else "QuotaTakenElsewhere"
+                code = "StoreUnavailable" if isinstance(verdict, StoreUnavailable) else "TakenElsewhere"
                 self._give_back(outcome.waiting, code, str(verdict))
 
     # 3. Tell: one write per pod, many at once.

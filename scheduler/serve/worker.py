@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from scheduler.store.protocol import Store, StoreUnavailable
+from scheduler.store.protocol import Guard, Store, StoreUnavailable
 from tenants.ledger.answer import Admitted, Refused
 from tenants.ledger.charge import Charge
 
@@ -27,11 +27,12 @@ class StoreThread:
     Args:
         store: whatever keeps the ledger; this thread alone uses it.
         wall: wall-clock seconds, for deadlines that others read.
+        guard: what looks at the neighbours, by the tenant files of the day.
     """
 
-    def __init__(self, store: Store, wall: Callable[[], float]) -> None:
+    def __init__(self, store: Store, wall: Callable[[], float], guard: Callable[[], Guard]) -> None:
         self._store = store
-        self._wall = wall
+        self._wall, self._guard = wall, guard
         self._thread = ThreadPoolExecutor(1, "store")
         self._asked: list[tuple[Charge, asyncio.Future[Verdict]]] = []
         self._reserving: asyncio.Task[None] | None = None
@@ -56,10 +57,12 @@ class StoreThread:
     async def _reserve_asked(self) -> None:
         asked, self._asked = self._asked, []
         now = self._wall()
-        charges = [charge for charge, _ in asked]
+        charges, guard = [charge for charge, _ in asked], self._guard()
         verdicts: list[Verdict]
         try:
-            verdicts = list(await self.step(lambda store: store.reserve(charges, now + RESERVATION_S, now)))
+            verdicts = list(
+                await self.step(lambda store: store.reserve(charges, now + RESERVATION_S, now, guard))
+            )
         except StoreUnavailable as error:
             verdicts = [error] * len(asked)
         for (_, future), verdict in zip(asked, verdicts, strict=True):

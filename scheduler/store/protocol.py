@@ -21,6 +21,8 @@ from tenants.ledger.forest import Quotas
 from tenants.ledger.reclaim import Eviction
 
 Answer = TypeVar("Answer")
+Guard = Callable[[Ledger, Charge], Refused | None]
+"""Whether a charge may stand on its node beside those that the ledger shows there; must not change the ledger."""
 
 
 class StoreUnavailable(SchedulerError):
@@ -46,10 +48,13 @@ class Store(Protocol):
         """The same one after the other in a single step: many pods for the price of one."""
         ...
 
-    def reserve(self, charges: Iterable[Charge], deadline_s: float, now_s: float) -> list[Admitted | Refused]:
+    def reserve(
+        self, charges: Iterable[Charge], deadline_s: float, now_s: float, guard: Guard | None = None
+    ) -> list[Admitted | Refused]:
         """`admit_all` for pods on their way to a node: each ends at `deadline_s` unless `confirm` comes before.
 
-        Repeated, the deadline moves; a pod that is held already stays so. See `Ledger.reserve`.
+        Repeated, the deadline moves; a pod that is held already stays so. See `Ledger.reserve`. `guard` is asked of
+        each within the same step, after those before it: what it refuses takes nothing.
         """
         ...
 
@@ -94,6 +99,10 @@ class Store(Protocol):
 
     def reclaim(self, charge: Charge) -> Eviction | Refused:
         """Choose victims, mark them as leaving, and keep what they free for `charge`: no victim is chosen twice."""
+        ...
+
+    def claim(self, charge: Charge, victims: Iterable[str]) -> None:
+        """Mark these pods as leaving, and keep what they free for `charge`: a plan that was made elsewhere."""
         ...
 
     def read(self, question: Callable[[Ledger], Answer]) -> Answer:

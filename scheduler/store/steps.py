@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable, Mapping
 
-from scheduler.store.protocol import Answer
+from scheduler.store.protocol import Answer, Guard
 from tenants.ledger import drift
 from tenants.ledger.answer import Admitted, Refused
 from tenants.ledger.book import Ledger
@@ -44,10 +44,19 @@ class Steps(ABC):
         asked = list(charges)
         return self._step(lambda ledger: [ledger.admit(charge) for charge in asked])
 
-    def reserve(self, charges: Iterable[Charge], deadline_s: float, now_s: float) -> list[Admitted | Refused]:
+    def reserve(
+        self, charges: Iterable[Charge], deadline_s: float, now_s: float, guard: Guard | None = None
+    ) -> list[Admitted | Refused]:
         """See `Store.reserve`."""
         asked = list(charges)
-        return self._step(lambda ledger: [ledger.reserve(charge, now_s, deadline_s) for charge in asked])
+
+        def decide(ledger: Ledger) -> list[Admitted | Refused]:
+            return [
+                (guard(ledger, charge) if guard else None) or ledger.reserve(charge, now_s, deadline_s)
+                for charge in asked
+            ]
+
+        return self._step(decide)
 
     def confirm(self, uid: str) -> bool:
         """See `Store.confirm`."""
@@ -107,3 +116,13 @@ class Steps(ABC):
             return answer
 
         return self._step(decide)
+
+    def claim(self, charge: Charge, victims: Iterable[str]) -> None:
+        """See `Store.claim`."""
+        uids = list(victims)
+
+        def decide(ledger: Ledger) -> None:
+            known = [ledger.entries[uid].charge for uid in uids if uid in ledger.entries]
+            claim(ledger, charge, Eviction(tuple(known)))
+
+        self._step(decide)

@@ -53,17 +53,19 @@ class Ledger:
     Attributes:
         quotas: the tree of the day, see `configure`.
         entries: uid -> entry; read it, change it only through the methods.
+        uids_of, uids_on: the same by tenant, and by node where that is known.
         reserved: the UIDs of reservations.
         claims: the UIDs of what waits for its victims.
     """
 
-    __slots__ = ("_journal", "claims", "entries", "forest", "quotas", "reserved", "uids_of")
+    __slots__ = ("_journal", "claims", "entries", "forest", "quotas", "reserved", "uids_of", "uids_on")
 
     def __init__(self, quotas: Quotas | None = None) -> None:
         self.quotas = quotas or Quotas()
         self.forest = Forest(self.quotas)
         self.entries: dict[str, Entry] = {}
         self.uids_of: dict[str, set[str]] = {}
+        self.uids_on: dict[str, set[str]] = {}
         self.claims: set[str] = set()
         self.reserved: set[str] = set()
         self._journal: Journal | None = None
@@ -146,6 +148,8 @@ class Ledger:
             uid, tenant = entry.charge.uid, entry.charge.tenant
             self.entries[uid] = entry
             self.uids_of.setdefault(tenant, set()).add(uid)
+            if entry.charge.node:
+                self.uids_on.setdefault(entry.charge.node, set()).add(uid)
             if entry.phase is not Phase.HELD:
                 self._note(uid, entry.phase)
         self._sum_up(found)
@@ -264,13 +268,13 @@ class Ledger:
         if before is not None:
             del self.entries[uid]
             self._shift(before.charge, -1)
-            siblings = self.uids_of[before.charge.tenant]
-            siblings.discard(uid)
-            if not siblings:
-                del self.uids_of[before.charge.tenant]
+            _leave(self.uids_of, before.charge.tenant, uid)
+            _leave(self.uids_on, before.charge.node, uid)
         if entry is not None:
             self._shift(entry.charge, +1)
             self.uids_of.setdefault(entry.charge.tenant, set()).add(uid)
+            if entry.charge.node:
+                self.uids_on.setdefault(entry.charge.node, set()).add(uid)
         self._note(uid, entry.phase if entry is not None else None)
 
     def _note(self, uid: str, phase: Phase | None) -> None:
@@ -335,3 +339,11 @@ class Ledger:
 
 def _held(phase: Phase) -> Phase:
     return phase if phase in _PRESENT else Phase.HELD
+
+
+def _leave(index: dict[str, set[str]], key: str, uid: str) -> None:
+    uids = index.get(key)
+    if uids is not None:
+        uids.discard(uid)
+        if not uids:
+            del index[key]

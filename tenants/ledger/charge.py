@@ -32,7 +32,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
 
     `amounts`: resource and amount in the units of `quantity.UNITS`, sorted, without zeros. `application`: pods
     of one application never evict one another ("" = none). `born`: its creation time in any
-    unit; of two equal victims the newer one goes.
+    unit; of two equal victims the newer one goes. `node`: where it stands or is to
+    stand, "" while that is open; no quota depends on it, neighbours do.
 
     Raises:
         LedgerError: an amount that is not positive or no 64-bit integer, or a resource named twice.
@@ -46,6 +47,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     priority: int = 0
     application: str = ""
     born: int = 0
+    node: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what would be a way round the quota: a negative amount, or one resource in two parts."""

@@ -17,6 +17,7 @@ from scheduler.kube.objects import (
 )
 from scheduler.mirror.record import GATE
 
+CLASS_OF = {"agents": "bulkhead"}  # as admission fills it in
 BORN = "2026-01-01T00:00:00Z"
 
 
@@ -34,7 +35,7 @@ def node(
 
 def pod(
     name: str, namespace: str = "agents", *, cpu: str = "1", memory: str = "1Gi", on: str = "", phase: str = "",
-    gates: Sequence[str] = (GATE,), leaving: bool = False, runtime_class: str = "", priority: int = 0,
+    gates: Sequence[str] = (GATE,), leaving: bool = False, runtime_class: str | None = None, priority: int = 0,
     labels: Mapping[str, str] | None = None, uid: str = "",
 ) -> PodObject:  # fmt: skip
     """A pod, gated unless it is on a node already."""
@@ -45,7 +46,7 @@ def pod(
     spec = PodSpec(
         containers=(Container(Resources({"cpu": cpu, "memory": memory})),),
         node_name=on,
-        runtime_class_name=runtime_class,
+        runtime_class_name=runtime_class if runtime_class is not None else CLASS_OF.get(namespace, ""),
         scheduling_gates=() if on else tuple(map(Gate, gates)),
         priority=priority,
     )

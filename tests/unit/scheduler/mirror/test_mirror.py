@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from scheduler.kube.objects import Affinity, Expression, NodeAffinity, NodeSelector, Term
-from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.mirror import Mirror, charge_on
 from scheduler.mirror.record import Stage
 from scheduler.model import CPU, Placed, Refused
 from scheduler.placement.score.registry import POLICIES
@@ -198,6 +198,31 @@ def test_a_pod_that_names_its_node_goes_there_or_nowhere() -> None:
     refused = seen.place(full.metadata.uid)
     assert isinstance(refused, Refused)
     assert refused.reason == "InsufficientCPU"
+
+
+def test_an_untrusted_pod_without_a_sandbox_is_refused_and_one_that_runs_keeps_others_away() -> None:
+    seen = mirror(nodes=1)
+    naked = seen.pod_changed(pod("naked", runtime_class=""))
+    assert naked is not None
+    refused = seen.place(naked.uid)
+    assert isinstance(refused, Refused)
+    assert "SandboxRequired" in refused.detail
+    seen.pod_changed(pod("running", runtime_class="", on="n0"))
+    seen.pod_changed(pod("tidy", "platform"))
+    away = seen.place("uid-platform-tidy")
+    assert isinstance(away, Refused)
+    assert away.reason == "UnsandboxedNeighbour"
+
+
+def test_the_guard_sees_in_the_ledger_who_stands_on_the_node() -> None:
+    seen = mirror(nodes=1)
+    seen.pod_changed(pod("running", runtime_class="", on="n0"))
+    tidy = seen.pod_changed(pod("tidy", "platform"))
+    assert tidy is not None
+    charge = charge_on(tidy.charge, seen.nodes["n0"], seen.tenants)
+    verdict = seen.guard(seen.ledger, charge)
+    assert verdict is not None
+    assert str(verdict) == "Neighbours: UnsandboxedNeighbour on node n0, where agents stands"
 
 
 def test_a_pod_is_kept_to_the_pool_that_its_quota_is_of() -> None:
