@@ -26,7 +26,10 @@ Guard = Callable[[Ledger, Charge], Refused | None]
 
 
 class StoreUnavailable(SchedulerError):
-    """The store cannot be opened, read or written now; nothing of the step happened."""
+    """The store cannot be opened, read or written now. What was asked happened wholly or not at all: ask again.
+
+    Not at all on SQLite; over a network the answer may have been lost, so it is not known.
+    """
 
     def __init__(self, place: str, why: str) -> None:
         super().__init__(f"ledger store {place}: {why}")
@@ -35,6 +38,16 @@ class StoreUnavailable(SchedulerError):
 
 class Store(Protocol):
     """A ledger that several parties share. Every method raises StoreUnavailable where the store cannot be reached."""
+
+    @property
+    def losses(self) -> int:
+        """How often it was found to have forgotten what it answered; `configure` and `reconcile` when it grows."""
+        ...
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What of its configuration may make it forget, in words for a log at the start."""
+        ...
 
     def configure(self, quotas: Quotas) -> None:
         """Make `quotas` the tree that every party decides by from now on."""

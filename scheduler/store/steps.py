@@ -20,7 +20,14 @@ from tenants.ledger.reclaim import Eviction, claim, victims
 
 
 class Steps(ABC):
-    """The methods of `Store` that change something."""
+    """The methods of `Store` that change something. Forgets nothing, unless an implementation says otherwise."""
+
+    losses: int = 0
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """See `Store.cautions`."""
+        return ()
 
     @abstractmethod
     def _step(self, decide: Callable[[Ledger], Answer]) -> Answer:

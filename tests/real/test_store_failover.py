@@ -63,7 +63,8 @@ class Trio:
         """What the sentinel says of its master."""
         with closing(redis.Redis(port=self.port, protocol=2)) as client:
             try:
-                return int(client.sentinel_master("main")[fact])
+                said = client.sentinel_master("main")
+                return int(said[fact]) if isinstance(said, dict) else -1
             except (redis.RedisError, KeyError):
                 return -1
 
