@@ -6,12 +6,14 @@ vanish at any time (`discard`), are found past the queue already (`settled`), an
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
 
 from scheduler.queueing import stories
+from scheduler.queueing.fairness import Fairness
 from scheduler.queueing.hold import Hold, Kept
 from scheduler.queueing.line import Line
 from scheduler.queueing.room import Room
@@ -22,6 +24,7 @@ from tenants.ledger.book import Ledger
 from tenants.ledger.forest import Quotas
 
 PATIENCE_S = 60.0
+WAITS_FOR_OTHERS = frozenset({Code.WAITING_FOR_QUOTA, Code.NO_ROOM, Code.HOLDS_NODE})
 GroupKey = tuple[str, str, str]
 
 
@@ -178,6 +181,22 @@ class Queue:
             oldest = min(member.arrived for unit in line.units.values() for member in unit.members.values())
             found[tenant] = TenantSummary(codes.total(), oldest, dict(sorted(codes.items())))
         return found
+
+    def entitled(self, ledger: Ledger, per_unit: int = 8) -> list[Waiting]:
+        """Pods that wait for quota or room within their tenant's guarantee, the longest first: others must give way.
+
+        Groups are left out: part of a group's room is of no use to it.
+        """
+        fairness = Fairness(ledger)
+        found: list[Waiting] = []
+        for line in self._lines.values():
+            for unit in line.units.values():
+                if unit.gang or unit.story.code not in WAITS_FOR_OTHERS:
+                    continue
+                head = unit.head()
+                if head is not None and fairness.within_guarantee(head.charge):
+                    found += heapq.nsmallest(per_unit, unit.members.values(), key=lambda one: one.order)
+        return sorted(found, key=lambda one: (-one.priority, one.arrived, one.uid))
 
     # --- inside ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ import random as randoms
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -23,7 +22,6 @@ from scheduler.kube.events import Events
 from scheduler.kube.leadership import Leadership
 from scheduler.kube.writes import Writes
 from scheduler.mirror.mirror import Mirror
-from scheduler.mirror.record import PodRecord
 from scheduler.placement.score.registry import make_policy
 from scheduler.queueing.queue import Queue
 from scheduler.serve.answers import Answers
@@ -33,10 +31,11 @@ from scheduler.serve.gates import ApiGates
 from scheduler.serve.guide import Guide
 from scheduler.serve.metrics import Metrics, Standing
 from scheduler.serve.pages import Pages
+from scheduler.serve.reclaimer import Reclaimer
 from scheduler.serve.story import Stories
 from scheduler.serve.teller import Teller
 from scheduler.serve.tenants_source import CONFIG_MAP, TenantFiles, TenantMap
-from scheduler.serve.watches import Budgets, Watches
+from scheduler.serve.watches import BudgetSink, Watches
 from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
 from tenants.model import TenantSet
@@ -69,10 +68,11 @@ class App:
         api = Writes(self.writes)
         tenants = self.files.tenants if self.files else TenantSet()
         self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
-        self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), Budgets()
+        self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), BudgetSink()
         self.leadership = Leadership(
             self.writes, self.identity, clock, wall, random, namespace=options.lease_namespace
         )
+        events = Events(self.writes, wall, self.identity)
         gates = ApiGates(api, options.guide_by)
         self.guide = Guide(
             self.mirror,
@@ -96,7 +96,7 @@ class App:
             self.mirror,
             self.stories,
             api,
-            Events(self.writes, wall, self.identity),
+            events,
             leads=self.leads,
             wall=wall,
         )
@@ -108,8 +108,12 @@ class App:
             )
         )  # fmt: skip
         self.guide.on_round = self.metrics.rounds.observe
+        self.reclaimer = Reclaimer(
+            self.mirror, self.queue, self.guide, self.store, self.budgets, api, events, self.stories,
+            leads=self.reclaims, clock=clock, wall=wall, evicted=self.metrics.evicted,
+        )  # fmt: skip
         self.answers = Answers(
-            self.mirror, self.binder, self.stories, preempt_nobody, unready=self.unready, wall=wall
+            self.mirror, self.binder, self.stories, self.reclaimer.preempt, unready=self.unready, wall=wall
         )
 
     def leads(self) -> bool:
@@ -119,6 +123,10 @@ class App:
     def guides(self) -> bool:
         """Whether it opens gates now."""
         return not self._options.no_guide and not self.unready() and self.leads()
+
+    def reclaims(self) -> bool:
+        """Whether it evicts now."""
+        return not self._options.no_reclaim and self.guides()
 
     def unready(self) -> str:
         """Empty, or why no decision may be asked of this replica."""
@@ -133,7 +141,14 @@ class App:
             health = Server({**verbs.health(), **pages.metrics_route()})
             await health.start(*self._options.health_listen)
             servers.append(health)
-        loops = [self.watches.run(), self.carrier.run(), self.guide.run(), self.teller.run(), self._reload()]
+        loops = [
+            self.watches.run(),
+            self.carrier.run(),
+            self.guide.run(),
+            self.teller.run(),
+            self.reclaimer.run(),
+            self._reload(),
+        ]
         if not self._options.no_leader_election:
             loops.append(self.leadership.run())
         tasks = [asyncio.create_task(one) for one in loops]
@@ -176,11 +191,6 @@ class App:
             self.guide.seen(record)
         self.carrier.compare_soon()
         logger.info("tenant files taken", tenants=len(tenants.tenants))
-
-
-def preempt_nobody(record: PodRecord, candidates: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
-    """No pod of a tenant may evict by kube-scheduler's choice."""
-    return {}
 
 
 def wall_clock() -> float:

@@ -83,9 +83,9 @@ class Guide:
 
     def _line_up(self, record: PodRecord) -> None:
         if record.stage is Stage.GATED:
-            self._queue.add(self._waiting(record))
+            self._queue.add(self.waiting(record))
         elif record.group and record.uid not in self.in_flight:
-            self._queue.settled(self._waiting(record))
+            self._queue.settled(self.waiting(record))
         elif record.uid in self._queue:
             self._queue.discard(record.uid)
 
@@ -100,7 +100,7 @@ class Guide:
         """Something has changed: there may be room, quota or work."""
         self._awake.set()
 
-    def _waiting(self, record: PodRecord) -> Waiting:
+    def waiting(self, record: PodRecord) -> Waiting:
         """A pod as the queue sees it; who was there before this process keeps its age by its creation time."""
         age = max(0.0, self._wall() - record.born) if record.born else 0.0
         return Waiting(

@@ -48,6 +48,10 @@ class Metrics:
         """An answer of the server."""
         self.calls.labels(path.strip("/")).observe(seconds)
 
+    def evicted(self, tenant: str, outcome: str) -> None:
+        """An eviction, whatever came of it."""
+        self.evictions.labels(tenant, outcome).inc()
+
     def text(self) -> bytes:
         """The exposition."""
         return generate_latest(self.registry)

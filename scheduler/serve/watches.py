@@ -71,7 +71,7 @@ class PodSink:
         self._guide.gone(uid)
 
 
-class Budgets:
+class BudgetSink:
     """PodDisruptionBudgets by namespace and name."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Watches:
         connection: Connection,
         mirror: Mirror,
         guide: Guide,
-        budgets: Budgets,
+        budgets: BudgetSink,
         clock: Callable[[], float],
     ) -> None:
         self._clock, self._random = clock, randoms.Random()  # noqa: S311 - jitter

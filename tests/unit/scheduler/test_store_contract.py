@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scheduler.store.protocol import Store
 from tenants.ledger.answer import Admitted, Reason, Refused
 from tenants.ledger.book import Ledger
-from tenants.ledger.charge import Entry, Phase
+from tenants.ledger.charge import Charge, Entry, Phase
 from tenants.ledger.drift import GRACE_S, Drift
 from tenants.ledger.forest import Quotas, quotas_of
 from tenants.ledger.reclaim import Eviction
@@ -198,3 +199,28 @@ def test_threads_share_one_store(store: Store) -> None:
     assert len(answers) == 80
     assert sum(isinstance(answer, Admitted) for answer in answers) == 10
     assert store.read(lambda ledger: ledger.usage("a")) == {CPU: 10}
+
+
+def test_a_guard_is_asked_within_the_step_and_sees_who_came_before(store: Store, another: Open) -> None:
+    def alone(ledger: Ledger, charge: Charge) -> Refused | None:
+        others = ledger.uids_on.get(charge.node, set()) - {charge.uid}
+        return Refused(charge.uid, charge.tenant, Reason.NEIGHBOURS, detail="taken") if others else None
+
+    first, second, third = (
+        msgspec.structs.replace(make_charge(name, tenant, cpu=1), node=node)
+        for name, tenant, node in (("one", "a", "n1"), ("two", "b", "n1"), ("three", "b", "n2"))
+    )
+    answers = store.reserve([first, second, third], NOW + 60, NOW, alone)
+    assert [isinstance(answer, Admitted) for answer in answers] == [True, False, True]
+    (late,) = another().reserve([second], NOW + 60, NOW, alone)
+    assert isinstance(late, Refused)
+    assert str(late) == "Neighbours: taken"
+    assert store.reserve([first], NOW + 90, NOW, alone) == [Admitted("one")]
+    assert set(entries(store)) == {"one", "three"}
+
+
+def test_a_plan_made_elsewhere_is_claimed_in_one_step(store: Store) -> None:
+    store.admit_all([make_charge(f"v{number}", "a", cpu=1) for number in range(8)])
+    store.claim(make_charge("wants", "b", cpu=3), ["v6", "v7", "gone"])
+    phases = {uid: entry.phase for uid, entry in entries(store).items() if entry.phase is not Phase.HELD}
+    assert phases == {"v6": Phase.TERMINATING, "v7": Phase.TERMINATING, "wants": Phase.CLAIMED}
