@@ -217,3 +217,12 @@ def test_after_its_patience_a_large_pod_gets_what_its_tenants_own_max_leaves() -
     world.end("vip")
     assert world.go() == ["s5"]
     world.check()
+
+
+def test_what_is_kept_for_a_borrower_is_not_kept_from_a_guarantee() -> None:
+    world = two_tenants(pool=6000, a=2000)
+    world.ledger.record(make_charge("running", "b", cpu=4000))
+    world.add(make_waiting("large", cpu=5000, arrived=0), make_waiting("small", arrived=1))
+    world.add(make_waiting("b0", "b", arrived=0))
+    world.now = 100
+    assert world.go() == ["small"]
