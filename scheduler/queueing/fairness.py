@@ -26,6 +26,7 @@ class Fairness:
             dimension: max(1, tree.guaranteed[ROOT], tree.usage[ROOT])
             for dimension, tree in ledger.forest.trees.items()
         }
+        self._alone: dict[str, bool] = {}
         self._trees: dict[int, list[tuple[Tree, int, Dimension]]] = {}
 
     def key(self, charge: Charge, *, waited_long: bool) -> Key:
@@ -45,8 +46,11 @@ class Fairness:
 
     def is_alone(self, tenant: str) -> bool:
         """Whether no group is above the tenant, so that nobody else's use changes its key."""
-        forest = self._ledger.forest
-        return len(forest.paths[forest.leaf(tenant)]) < 2
+        known = self._alone.get(tenant)
+        if known is None:
+            forest = self._ledger.forest
+            known = self._alone[tenant] = len(forest.paths[forest.leaf(tenant)]) < 2
+        return known
 
     def _part_of_guarantee(self, leaf: int, asked: dict[Dimension, int]) -> float:
         most = 0.0

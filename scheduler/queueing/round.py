@@ -162,12 +162,22 @@ class Round:
 
     def _admit_before_kept(self, charge: Charge, refusal: Refused) -> Refused | Admitted:
         """What is kept for a borrower is no reason to refuse what is guaranteed."""
-        if not self.fairness.within_guarantee(charge):
+        if not self._is_guaranteed(charge):
             return refusal
         for kept in self._kept_for_borrowers:
             self.ledger.release(kept.uid)
         answer = self.ledger.admit(charge)
         for kept in self._kept_for_borrowers:
+            self.ledger.record(kept)
+        return answer
+
+    def _is_guaranteed(self, charge: Charge) -> bool:
+        """Whether the tenant would stay within its guarantee, what is kept for its own borrower not counted."""
+        own = [kept for kept in self._kept_for_borrowers if kept.tenant == charge.tenant]
+        for kept in own:
+            self.ledger.release(kept.uid)
+        answer = self.fairness.within_guarantee(charge)
+        for kept in own:
             self.ledger.record(kept)
         return answer
 
@@ -252,7 +262,7 @@ class Round:
             for bar in self._bars.get(node, ()):
                 if bar.unit is unit or bar.dimensions.isdisjoint(asked):
                     continue
-                if not (bar.spares_guarantee and self.fairness.within_guarantee(head.charge)):
+                if not (bar.spares_guarantee and self._is_guaranteed(head.charge)):
                     return bar
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from hypothesis import Phase as Step
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from scheduler.model import Placed, Pod
@@ -22,7 +22,7 @@ from tests.support.queueing import World, make_node, make_waiting
 from tests.support.tenants import cpu, make_tenant
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
-RANDOM = settings(max_examples=80, deadline=None, phases=[Step.generate])
+RANDOM = settings(max_examples=200, deadline=None, phases=[Step.generate])
 
 
 def crowd(rng: Random) -> World:
@@ -30,28 +30,33 @@ def crowd(rng: Random) -> World:
     nodes = [make_node(f"n{n}", cpu=8) for n in range(rng.randint(1, 4))]
     room = 8 * len(nodes)
     tree: list[Tenant | Group] = [make_group("g", cpu(rng.randint(0, room // 4)))]
-    for number in range(rng.randint(2, 5)):
+    for number in range(rng.randint(2, 4)):
         parent = rng.choice(["", "", "g"])
-        guaranteed = 0 if parent else rng.randint(0, room // 6)
+        guaranteed = 0 if parent else 0 if number == 0 else rng.choice([0, room // 4, room // 3])
         tree.append(make_tenant(f"t{number}", parent=parent, quota=cpu(guaranteed)))
     world = World(make_ledger(*tree, offered={"cpu": rng.choice([room, room, 10 * room])}), nodes)
-    world.add(*(waiting(rng, f"p{n}", world) for n in range(rng.randint(5, 30))))
+    first = names(world)[: rng.randint(1, 2)]  # who floods while the others have not come yet
+    world.add(*(waiting(rng, f"p{n}", first, most=3) for n in range(rng.randint(20, 40))))
     while world.go():
         pass
-    for uid in rng.sample(sorted(world.running), len(world.running) // 4):
-        if rng.random() < 0.3:
-            world.ledger.terminate(uid)
+    for uid in rng.sample(sorted(world.running), len(world.running) // 10):
+        world.ledger.terminate(uid)
     return world
 
 
-def waiting(rng: Random, uid: str, world: World) -> Waiting:
-    tenants = sorted(node.name for node in world.ledger.forest.nodes if node and node.tenant)
-    return make_waiting(uid, rng.choice(tenants), cpu=rng.randint(1, 6), priority=rng.randint(0, 2))
+def names(world: World) -> list[str]:
+    return sorted(node.name for node in world.ledger.forest.nodes if node and node.tenant)
+
+
+def waiting(rng: Random, uid: str, tenants: list[str], most: int) -> Waiting:
+    return make_waiting(
+        uid, rng.choice(tenants), cpu=rng.randint(1, most), priority=rng.choice([0, 0, 0, 1, 2])
+    )
 
 
 def budgets(rng: Random, world: World) -> Budgets:
     facts = {uid: PodFacts("x", (("app", rng.choice("ab")),)) for uid in world.running if rng.random() < 0.7}
-    return Budgets([Budget("x", (("app", "a"),), rng.randint(0, 2)), Budget("x", (("app", "b"),), 1)], facts)
+    return Budgets([Budget("x", (("app", "a"),), rng.randint(0, 2)), Budget("x", (("app", "b"),), 4)], facts)
 
 
 def fits(world: World, ask: Waiting, gone: set[str], node: str) -> bool:
@@ -107,13 +112,15 @@ def test_a_plan_keeps_the_laws_suffices_and_has_no_victim_too_many(seed: int) ->
     rng = Random(seed)  # noqa: S311  # reproducible, nothing secret
     world = crowd(rng)
     limits = budgets(rng, world)
-    ask = waiting(rng, "ask", world)
+    ask = waiting(rng, "ask", names(world)[1:], most=6)
     entries = dict(world.ledger.entries)
     plan = Reclaim(world.ledger, world.state, limits).plan(ask)
     assert world.ledger.entries == entries
     world.ledger.verify()
+    event(type(plan).__name__)
     if not isinstance(plan, Plan):
         return
+    event(f"{len(plan.victims)} victims")
     victims = set(plan.victims)
     assert broken_laws(world, ask, victims, within_tenant=False) == []
     assert limits.over(plan.victims) == []
@@ -128,7 +135,7 @@ def test_preempt_answers_by_the_same_laws_whatever_is_proposed(seed: int) -> Non
     rng = Random(seed)  # noqa: S311  # reproducible, nothing secret
     world = crowd(rng)
     limits = budgets(rng, world)
-    ask = waiting(rng, "ask", world)
+    ask = waiting(rng, "ask", names(world)[1:], most=6)
     candidates = {
         name: [uid for uid in sorted(world.running) if rng.random() < 0.3] for name in world.state.number_of
     }
@@ -150,6 +157,8 @@ def test_fixed_demand_comes_to_rest_and_nobody_takes_turns_in_evicting(seed: int
     for uid, entry in list(world.ledger.entries.items()):
         if entry.phase is Phase.TERMINATING:
             world.end(uid)
+    late = [waiting(rng, f"late{n}", names(world), most=6) for n in range(15)]
+    world.add(*late)
     evicted_by: set[tuple[str, str]] = set()
     quiet = 0
     for turn in range(300):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scheduler.queueing.waiting import Group
 from tenants.ledger.charge import Phase
-from tests.support.ledger import make_charge, make_ledger
+from tests.support.ledger import make_charge, make_group, make_ledger
 from tests.support.queueing import World, codes, make_node, make_waiting
 from tests.support.tenants import cpu, make_tenant
 
@@ -178,3 +178,51 @@ def test_summary_counts_by_reason() -> None:
     summary = world.queue.summary()
     assert (summary["a"].waiting, summary["a"].oldest) == (2, 1)
     assert summary["b"].codes == {"WaitingForQuota": 1}
+
+
+def test_a_guarantee_goes_first_though_its_group_borrows_most() -> None:
+    world = World(
+        make_ledger(
+            make_group("g", cpu(1000)),
+            make_tenant("owner", parent="g", quota=cpu(1000)),
+            make_tenant("hog", parent="g", quota=cpu(0)),
+            make_tenant("modest", quota=cpu(0)),
+            offered={"cpu": 10_000},
+        )
+    )
+    world.add(*(make_waiting(f"h{n}", "hog") for n in range(9)))
+    world.go()
+    world.add(make_waiting("m", "modest", arrived=1), make_waiting("o", "owner", arrived=2))
+    assert world.go() == ["o"]
+
+
+def test_after_its_patience_a_large_pod_gets_what_its_tenants_own_max_leaves() -> None:
+    world = World(make_ledger(make_tenant("a", quota=cpu(0, max=4000))), patience_s=60)
+    world.add(*(make_waiting(f"s{n}") for n in range(4)))
+    assert len(world.go()) == 4
+    world.add(make_waiting("large", cpu=3000, arrived=1))
+    world.now = 30
+    world.end("s0")
+    world.add(make_waiting("s4", arrived=30))
+    assert world.go() == ["s4"]
+    world.now = 70
+    world.end("s1", "s2")
+    world.add(make_waiting("s5", arrived=70), make_waiting("s6", arrived=70))
+    assert world.go() == []
+    assert str(world.queue.story("s5")).startswith("BehindOlder: quota is kept for a/large")
+    world.add(make_waiting("vip", priority=1, arrived=71))
+    assert world.go() == ["vip"]
+    world.end("s3", "s4")
+    assert world.go() == ["large"]
+    world.end("vip")
+    assert world.go() == ["s5"]
+    world.check()
+
+
+def test_what_is_kept_for_a_borrower_is_not_kept_from_a_guarantee() -> None:
+    world = two_tenants(pool=6000, a=2000)
+    world.ledger.record(make_charge("running", "b", cpu=4000))
+    world.add(make_waiting("large", cpu=5000, arrived=0), make_waiting("small", arrived=1))
+    world.add(make_waiting("b0", "b", arrived=0))
+    world.now = 100
+    assert world.go() == ["small"]
