@@ -25,7 +25,7 @@ import msgspec
 from scheduler.store.address import RedisAddress
 from scheduler.store.link import Link, Script
 from scheduler.store.protocol import Answer, StoreUnavailable
-from scheduler.store.script import BEHIND, CURRENT, DONE, LOAD, LOG_BATCH, LOST, STEP
+from scheduler.store.script import BEHIND, CURRENT, DONE, LOG_BATCH, LOST, STEP
 from scheduler.store.steps import Steps
 from tenants.ledger.book import Changes, Ledger
 from tenants.ledger.charge import Entry, Phase
@@ -37,7 +37,6 @@ def _script(text: str) -> Script:
 
 
 _STEP: Final = _script(STEP)
-_LOAD: Final = _script(LOAD)
 LONGEST_PAUSE_S: Final = 0.004  # between tries when others were faster; a step of theirs takes far less
 
 
@@ -166,10 +165,14 @@ class RedisStore(Steps):
             self._seen, self._stamp = version.partition(b"-")[0], stamp
 
     def _load(self) -> None:
-        seen, stamp, configured, quotas, rows = self._link.run(_LOAD, self._keys, ())
+        head, entries, _ = self._keys
+        (version, stamp, configured, quotas), rows = self._link.together(
+            ("HMGET", head, "version", "stamp", "configured", "quotas"), ("HVALS", entries)
+        )
         ledger = Ledger(None if quotas is None else msgspec.json.decode(quotas, type=Quotas))
-        ledger.load(msgspec.json.decode(rows, type=list[Entry]))
-        self._ledger, self._seen, self._stamp, self._configured = ledger, seen, stamp, configured
+        ledger.load(msgspec.json.decode(b"[" + b",".join(rows) + b"]", type=list[Entry]))
+        self._ledger, self._configured = ledger, configured or b"0"
+        self._seen, self._stamp = version or b"0", stamp or b""
 
     def _lacks(self, uid: str, known: Entry) -> bool:
         """Whether the server forgot `known`, or that it was confirmed."""
