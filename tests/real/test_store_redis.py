@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -332,3 +332,20 @@ def test_ledgers_of_two_names_share_a_server(tmp_path: Path) -> None:
         assert held(west) == set()
         east.close()
         west.close()
+
+
+def test_a_newer_layout_and_a_foreign_key_are_left_alone(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, closing(server.client()) as client:
+        store = opened(server.address)
+        store.configure(WIDE)
+        store.admit(make_charge("pod", cpu=1))
+        client.hset("{bulkhead:default}:entries", "other", "no entry")
+        with pytest.raises(StoreUnavailable, match="holds what nobody of us wrote"):
+            held(opened(server.address))
+        client.hset("{bulkhead:default}:head", "layout", "7")
+        with pytest.raises(StoreUnavailable, match="has layout 7, this program knows 1"):
+            opened(server.address)
+        client.set("{bulkhead:theirs}:head", "a string")
+        with pytest.raises(StoreUnavailable, match="wrong kind of value"):
+            opened(f"{server.address}?ledger=theirs")
+        store.close()
