@@ -73,6 +73,17 @@ class Link:
 
         return self._persist(send)
 
+    def together(self, *commands: Sequence[str]) -> list[Any]:
+        """The answers of commands that nobody comes between."""
+
+        def send() -> list[Any]:
+            with self._client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                return list(pipeline.execute())
+
+        return self._persist(send)
+
     def pauses(self, longest_s: float = LONGEST_PAUSE_S) -> Iterator[float]:
         """Seconds to wait before each further try: none at first, then growing, jittered, until patience is over."""
         end, pause = time.monotonic() + self.address.patience_s, 0.001

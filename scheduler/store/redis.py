@@ -25,7 +25,7 @@ import msgspec
 from scheduler.store.address import RedisAddress
 from scheduler.store.link import Link, Script
 from scheduler.store.protocol import Answer, StoreUnavailable
-from scheduler.store.script import BEHIND, CURRENT, DONE, LOAD, LOG_BATCH, LOST, STEP
+from scheduler.store.script import BEHIND, CURRENT, DONE, LAYOUT, LOG_BATCH, LOST, STEP
 from scheduler.store.steps import Steps
 from tenants.ledger.book import Changes, Ledger
 from tenants.ledger.charge import Entry, Phase
@@ -37,7 +37,6 @@ def _script(text: str) -> Script:
 
 
 _STEP: Final = _script(STEP)
-_LOAD: Final = _script(LOAD)
 LONGEST_PAUSE_S: Final = 0.004  # between tries when others were faster; a step of theirs takes far less
 
 
@@ -75,6 +74,7 @@ class RedisStore(Steps):
         tag = f"{{bulkhead:{address.ledger}}}"
         self._keys = [f"{tag}:head", f"{tag}:entries", f"{tag}:log"]
         self._link = Link(address, self._random)
+        self._known_layout()
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -94,6 +94,15 @@ class RedisStore(Steps):
 
     # --- inside ---------------------------------------------------------------------------------------------
 
+    def _known_layout(self) -> None:
+        found = self._link.together(("HGET", self._keys[0], "layout"))[0]
+        if found is not None and int(found) > LAYOUT:
+            self._link.close()
+            raise self._unavailable(f"has layout {int(found)}, this program knows {LAYOUT}")
+
+    def _unavailable(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(str(self._link.address), why)
+
     def _step(self, decide: Callable[[Ledger], Answer]) -> Answer:
         with self._lock:
             return self._repeat(decide)
@@ -109,12 +118,15 @@ class RedisStore(Steps):
                     answer = decide(self._ledger)
                     self._commit(changes, up_to_date=up_to_date)
             except _Overtaken as overtaken:
-                up_to_date = self._catch_up(overtaken.reply)
+                try:
+                    up_to_date = self._catch_up(overtaken.reply)
+                except msgspec.MsgspecError as error:
+                    raise self._unavailable(f"holds what nobody of us wrote: {error}") from error
             else:
                 return answer
             pause = next(pauses, None)
             if pause is None:
-                raise StoreUnavailable(str(self._link.address), "others were faster every time")
+                raise self._unavailable("others were faster every time")
             if up_to_date:
                 time.sleep(pause)
 
@@ -166,10 +178,14 @@ class RedisStore(Steps):
             self._seen, self._stamp = version.partition(b"-")[0], stamp
 
     def _load(self) -> None:
-        seen, stamp, configured, quotas, rows = self._link.run(_LOAD, self._keys, ())
+        head, entries, _ = self._keys
+        (version, stamp, configured, quotas), rows = self._link.together(
+            ("HMGET", head, "version", "stamp", "configured", "quotas"), ("HVALS", entries)
+        )
         ledger = Ledger(None if quotas is None else msgspec.json.decode(quotas, type=Quotas))
-        ledger.load(msgspec.json.decode(rows, type=list[Entry]))
-        self._ledger, self._seen, self._stamp, self._configured = ledger, seen, stamp, configured
+        ledger.load(msgspec.json.decode(b"[" + b",".join(rows) + b"]", type=list[Entry]))
+        self._ledger, self._configured = ledger, configured or b"0"
+        self._seen, self._stamp = version or b"0", stamp or b""
 
     def _lacks(self, uid: str, known: Entry) -> bool:
         """Whether the server forgot `known`, or that it was confirmed."""

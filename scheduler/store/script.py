@@ -1,4 +1,4 @@
-"""The two scripts that a Redis server runs for the store: the whole protocol between replicas, in one place.
+"""The script that a Redis server runs for each step of the store: the whole protocol between replicas, in one place.
 
 Keys, all with one hash tag, so that a cluster keeps them together:
 
@@ -65,10 +65,4 @@ end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', {LOG_STEPS}, now .. '-0',
            'stamp', ARGV[4], 'rows', '[' .. table.concat(rows, ',') .. ']')
 return {{'done', now}}
-"""
-
-LOAD: Final = """
-local head = redis.call('HMGET', KEYS[1], 'version', 'stamp', 'configured', 'quotas')
-return {head[1] or '0', head[2] or '', head[3] or '0', head[4],
-        '[' .. table.concat(redis.call('HVALS', KEYS[2]), ',') .. ']'}
 """

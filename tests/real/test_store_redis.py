@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
 from scheduler.store.address import RedisAddress, parse
 from scheduler.store.opening import open_store
@@ -24,7 +25,7 @@ from tenants.ledger.answer import Admitted, Refused
 from tenants.ledger.book import Ledger
 from tenants.ledger.forest import quotas_of
 from tests.support.ledger import CPU, make_charge, make_set
-from tests.support.stores import redis_server
+from tests.support.stores import free_port, redis_server
 from tests.support.tenants import cpu, make_tenant
 
 pytestmark = pytest.mark.real
@@ -332,3 +333,55 @@ def test_ledgers_of_two_names_share_a_server(tmp_path: Path) -> None:
         assert held(west) == set()
         east.close()
         west.close()
+
+
+def test_a_newer_layout_and_a_foreign_key_are_left_alone(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, closing(server.client()) as client:
+        store = opened(server.address)
+        store.configure(WIDE)
+        store.admit(make_charge("pod", cpu=1))
+        client.hset("{bulkhead:default}:entries", "other", "no entry")
+        with pytest.raises(StoreUnavailable, match="holds what nobody of us wrote"):
+            held(opened(server.address))
+        client.hset("{bulkhead:default}:head", "layout", "7")
+        with pytest.raises(StoreUnavailable, match="has layout 7, this program knows 1"):
+            opened(server.address)
+        client.set("{bulkhead:theirs}:head", "a string")
+        with pytest.raises(StoreUnavailable, match="wrong kind of value"):
+            opened(f"{server.address}?ledger=theirs")
+        store.close()
+
+
+def test_all_keys_of_a_ledger_are_in_one_slot_of_a_cluster(tmp_path: Path) -> None:
+    with redis_server(tmp_path, "--cluster-enabled yes") as server, closing(server.client()) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+        store = opened(f"{server.address}?ledger=east")
+        store.configure(WIDE)
+        assert store.reserve([make_charge("pod", cpu=1)], NOW + 60, NOW) == [Admitted("pod")]
+        other = opened(f"{server.address}?ledger=east")
+        assert held(other) == {"pod"}
+        assert len({key_slot(key) for key in client.scan_iter()}) == 1
+        store.close()
+        other.close()
+
+
+def test_tls_is_spoken_and_an_unknown_authority_refused(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key", tmp_path / "crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=ledger", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+         "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    secured = free_port()
+    files = f"--tls-cert-file {certificate} --tls-key-file {key} --tls-ca-cert-file {certificate}"
+    settings = f"--tls-port {secured} --tls-auth-clients no {files}"
+    with redis_server(tmp_path / "redis", settings):
+        store = opened(f"rediss://127.0.0.1:{secured}?ca={certificate}")
+        store.configure(WIDE)
+        assert store.admit(make_charge("pod", cpu=1)) == Admitted("pod")
+        store.close()
+        with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
+            opened(f"rediss://127.0.0.1:{secured}?patience=0.2")
