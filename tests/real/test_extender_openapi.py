@@ -5,24 +5,19 @@ Few per operation by default; BULKHEAD_EXTENDER_EXAMPLES asks for more.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
-import uvloop
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
 from schemathesis.checks import CHECKS
 
 from benchmarks.extender.embedded import EmbeddedCluster, plain_nodes
-from scheduler.extender.server import Server
-from scheduler.extender.verbs import Verbs
-from tests.support.extender import NAMES
+from tests.support.extender import NAMES, in_thread
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "extender.openapi.yaml"
 EXAMPLES = int(os.environ.get("BULKHEAD_EXTENDER_EXAMPLES", "25"))
@@ -36,22 +31,8 @@ schema = schemathesis.openapi.from_path(DOCUMENT)
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The real server in a thread of its own."""
-    started: list[int] = []
-    ready, stopping = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        server = Server(Verbs(EmbeddedCluster(plain_nodes(NAMES))).routes())
-        started.append((await server.start("127.0.0.1", 0))[1])
-        ready.set()
-        await asyncio.to_thread(stopping.wait)
-        await server.drain(2)
-
-    thread = threading.Thread(target=lambda: uvloop.run(serve()))
-    thread.start()
-    assert ready.wait(20)
-    yield f"http://127.0.0.1:{started[0]}"
-    stopping.set()
-    thread.join(20)
+    with in_thread(EmbeddedCluster(plain_nodes(NAMES))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @schema.parametrize()

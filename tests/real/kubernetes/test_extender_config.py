@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 import yaml
 
 from benchmarks.extender.embedded import EmbeddedCluster
-from scheduler.extender.server import Server, TlsFiles
-from scheduler.extender.verbs import Verbs
+from scheduler.extender.server import TlsFiles
 from scheduler.extender.wire import BindingArgs
 from scheduler.kube.objects import PodObject
 from scheduler.model import CPU, MEMORY, PODS, Node, amounts
 from scheduler.placement.judge import Verdict
 from tests.support.certificates import server_files
+from tests.support.extender import in_thread
 from tests.support.kubernetes import Api, ControlPlane, control_plane, free_ports, tools, wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
@@ -96,29 +94,6 @@ class BindingCluster(EmbeddedCluster):
 
 
 @contextmanager
-def extender(cluster: EmbeddedCluster, files: TlsFiles, candidates: int) -> Iterator[int]:
-    """The extender in a thread of its own; its port."""
-    started: list[int] = []
-    ready, stopping = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        server = Server(Verbs(cluster, candidates).routes(), files)
-        started.append((await server.start("127.0.0.1", 0))[1])
-        ready.set()
-        await asyncio.to_thread(stopping.wait)
-        await server.drain(2)
-
-    thread = threading.Thread(target=lambda: uvloop.run(serve()))
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield started[0]
-    finally:
-        stopping.set()
-        thread.join(20)
-
-
-@contextmanager
 def scheduler(plane: ControlPlane, config: Mapping[str, Any], directory: Path) -> Iterator[Path]:
     """A kube-scheduler; its log."""
     binary = tools() / "kube-scheduler"
@@ -175,7 +150,7 @@ def test_each_pod_goes_where_the_extender_ranks_first(
     authority, files = server_files(tmp_path)
     cluster = BindingCluster(plane.api())
     names = [f"p{candidates}-{number}" for number in range(PODS_OF_EACH)]
-    with extender(cluster, files, candidates) as port:
+    with in_thread(cluster, files, candidates) as port:
         config = shipped(plane, port, files, authority.issue("kube-scheduler"))
         if candidates > 1:  # the weight alone has to do it, against every plugin that scores by default
             del config["profiles"][0]["plugins"]
