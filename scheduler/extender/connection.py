@@ -162,7 +162,9 @@ class Connection(asyncio.Protocol):
         self._moved = True
         if self._refused is not None:
             return
-        self._refused = self._unfit(self._parser.get_method() == b"POST")
+        path = self._target.partition(b"?")[0].decode("latin-1")
+        is_call = self._parser.get_method() == b"POST" and ("POST", path) in self.host.routes
+        self._refused = self._unfit(is_call)
         self._enter(BODY, self.host.limits.body_seconds)
         if self._expects and self._refused is None and self._transport is not None:
             self._transport.write(CONTINUE)

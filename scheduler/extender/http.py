@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
     idle_seconds: float = 120.0
     connections: int = 256
     handshakes: int = 64
-    pipelined: int = 16
+    pipelined: int = 4
 
 
 PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}

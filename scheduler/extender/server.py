@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,7 +193,8 @@ class Server:
         status = STATUS.get(type(fault))
         if status is not None:
             return refusal(status, str(fault))
-        log.error("extender.handler_failed", path=path, exc_info=fault)
+        # As text: renderers that are handed the exception print local variables, and with them bodies.
+        log.error("extender.handler_failed", path=path, traceback="".join(traceback.format_exception(fault)))
         return refusal(500, "internal error, see the log")
 
     def observe(self, request: Request, status: int, began: float) -> None:

@@ -55,6 +55,7 @@ class Verbs:
     def __init__(self, cluster: Cluster, candidates: int = CANDIDATES) -> None:
         self._cluster = cluster
         self._candidates = candidates
+        self._leaving = ""
 
     def routes(self) -> Routes:
         """The routes of the verbs and of health."""
@@ -69,6 +70,10 @@ class Verbs:
     def health(self) -> Routes:
         """The routes of health alone, for a port without TLS."""
         return {("GET", "/healthz"): self.healthz, ("GET", "/readyz"): self.readyz}
+
+    def leave(self, why: str) -> None:
+        """From now on `readyz` says no, so that nobody new comes; whoever is here is still answered."""
+        self._leaving = why
 
     def filter(self, request: Request) -> Response:
         """Name the best of the nodes asked about, or say of each why not."""
@@ -139,7 +144,7 @@ class Verbs:
 
     def readyz(self, request: Request) -> Response:
         """The cluster is known, and this replica may be asked: 200, else 503 with the reason."""
-        why = self._cluster.ready()
+        why = self._leaving or self._cluster.ready()
         return refusal(503, why) if why else Response(b"ok", content_type=TEXT)
 
 

@@ -107,6 +107,8 @@ def test_a_body_may_come_in_chunks() -> None:
         (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n", 431),
         (b"GET /filter HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         (b"PUT /filter HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 405),
+        (b"POST /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 404),
         (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"POST /filter/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", 404),
         (POST + JSON + b"Content-Length: 2\r\n\r\n{}", 400),

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,27 @@ def against(
             await asyncio.wait_for(scenario(server), 60)
 
     uvloop.run(whole())
+
+
+@contextlib.contextmanager
+def in_thread(cluster: EmbeddedCluster, tls: TlsFiles | None = None, candidates: int = 1) -> Iterator[int]:
+    """A server with an event loop and a thread of its own, for callers that block; its port."""
+    started: list[int] = []
+    ready, stopping = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        server = Server(Verbs(cluster, candidates).routes(), tls)
+        started.append((await server.start("127.0.0.1", 0))[1])
+        ready.set()
+        await asyncio.to_thread(stopping.wait)
+        await server.drain(2)
+
+    thread = threading.Thread(target=lambda: uvloop.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield started[0]
+    finally:
+        stopping.set()
+        thread.join(20)
+    assert not thread.is_alive()

@@ -147,6 +147,13 @@ def test_what_is_not_known_yet_is_decided_by_nobody() -> None:
     assert verbs.healthz(Request("GET", "/healthz", "", b"")).status == 200
 
 
+def test_a_replica_that_leaves_is_not_ready_and_still_answers() -> None:
+    verbs, _ = make()
+    verbs.leave("draining")
+    assert verbs.readyz(Request("GET", "/readyz", "", b"")).status == 503
+    assert len(ask(verbs, "filter", asking(NAMES))["NodeNames"]) == 1
+
+
 def test_a_pod_that_cannot_be_read_is_an_error_with_the_reason() -> None:
     result = ask(make()[0], "filter", asking(NAMES, cpu="much"))
     assert "much" in result["Error"]
