@@ -302,7 +302,10 @@ def fixed_disk(disk: str, node: str, serial: str = "") -> Device:
 def scsi_disk(disk: str, node: str, serial: str, address: int) -> Device:
     """A disk that is plugged in; the guest knows it by `serial`. `address` is the SCSI target, 0 to 255."""
     where: Fields = {"bus": "scsi.0", "scsi-id": address, "lun": 0}
-    return Device("scsi-hd", disk, where | {"drive": node, "serial": serial, "device_id": serial})
+    solid: Fields = {
+        "rotation_rate": 1
+    }  # SBC: a medium that does not rotate; the guest then schedules nothing
+    return Device("scsi-hd", disk, where | solid | {"drive": node, "serial": serial, "device_id": serial})
 
 
 def throttle_group(name: str, io: Io) -> Object:
