@@ -309,14 +309,18 @@ def scsi_disk(disk: str, node: str, serial: str, address: int) -> Device:
 
 
 def throttle_group(name: str, io: Io) -> Object:
-    """The limits of one or more disks; 0 is none."""
-    limits: Fields = {
+    """A group with the limits of one or more disks."""
+    return Object("throttle-group", name, {"limits": throttle_limits(io)})
+
+
+def throttle_limits(io: Io) -> Fields:
+    """All four limits; 0 is none, for QEMU too."""
+    return {
         "iops-read": io.read_iops,
         "iops-write": io.write_iops,
         "bps-read": io.read_bytes_per_second,
         "bps-write": io.write_bytes_per_second,
     }
-    return Object("throttle-group", name, {"limits": {key: value for key, value in limits.items() if value}})
 
 
 def image_node(name: str, path: str, read_only: bool, group: str = "", direct: bool = False) -> BlockNode:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_runtime.errors import HostUnfit, VmmFailed
+from sandbox_runtime.errors import BadInput, HostUnfit, VmmFailed
 from sandbox_runtime.model import Io
 from sandbox_runtime.vmm import machine, recover, users
 from sandbox_runtime.vmm.cgroup import Cgroup
@@ -319,35 +319,63 @@ def test_a_vmm_that_cannot_run_says_why_and_leaves_nothing(own: Launcher) -> Non
 
 
 def test_disks_come_and_go_while_the_guest_runs(shared: Launcher, tmp_path: Path) -> None:
-    image = tmp_path / "image"
-    with image.open("wb") as file:
-        file.truncate(8 << 20)
+    data, more = tmp_path / "data", tmp_path / "more"
+    for image in (data, more):
+        image.write_bytes(bytes(1 << 20))
     vm = shared.start(request("disks"))
     try:
         assert answers(vm)
-        with image.open("r+b") as file:
-            vm.attach_disk("data", file.fileno(), "serial-1", io=Io(write_iops=100))
-            vm.attach_disk("more", file.fileno(), "serial-2", read_only=True)
-        vm.throttle("data", Io(read_iops=50))
-        assert set(vm.block_statistics()) == {"data", "more"}
+        with data.open("r+b") as writable, more.open("rb") as readable:
+            vm.disks.attach("data", writable.fileno(), "serial-1", io=Io(write_iops=100))
+            vm.disks.attach("more", readable.fileno(), "serial-2", read_only=True)
+        vm.disks.throttle("data", Io(read_iops=50))
+        assert set(vm.disks.statistics()) == {"data", "more"}
         for name in ("data", "more"):
-            vm.detach_disk(name)
-        assert vm.block_statistics() == {}
-        assert vm.qmp.command("query-fdsets") == []
+            vm.disks.detach(name)
+        assert vm.disks.statistics() == {}
+        assert [fds["fdset-id"] for fds in vm.qmp.command("query-fdsets") if fds["fds"]] == []
     finally:
         vm.close()
 
 
-def test_a_disk_that_is_refused_leaves_no_part_of_it(shared: Launcher, tmp_path: Path) -> None:
+def test_a_disk_that_another_machine_writes_is_refused_and_no_part_of_it_stays(
+    shared: Launcher, tmp_path: Path
+) -> None:
     image = tmp_path / "image"
     image.write_bytes(bytes(1 << 20))
-    vm = shared.start(request("refused"))
+    first, second = shared.start(request("first")), shared.start(request("second"))
     try:
-        with image.open("rb") as file, pytest.raises(VmmFailed):
-            vm.attach_disk("bad", file.fileno(), "s", read_only=False, io=Io(write_iops=1))
-        assert vm.qmp.command("query-fdsets") == []
-        with image.open("rb") as file:
-            vm.attach_disk("bad", file.fileno(), "s", read_only=True, io=Io(write_iops=1))
+        assert answers(second)
+        with image.open("r+b") as ours, image.open("r+b") as theirs:
+            first.disks.attach("mine", ours.fileno(), "s")
+            with pytest.raises(VmmFailed, match="lock"):
+                second.disks.attach("mine", theirs.fileno(), "s", io=Io(write_iops=1))
+        assert [fds for fds in second.qmp.command("query-fdsets") if fds["fds"]] == []
+        assert second.qmp.command("qom-list", path="/objects") == first.qmp.command(
+            "qom-list", path="/objects"
+        )
+        first.kill()
+        assert first.wait(5)
+        with image.open("r+b") as again:
+            second.disks.attach("mine", again.fileno(), "s", io=Io(write_iops=1))
+    finally:
+        first.close()
+        second.close()
+
+
+def test_a_disk_whose_file_is_open_the_wrong_way_is_refused_before_qemu_is_asked(
+    shared: Launcher, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    vm = shared.start(request("wrong"))
+    try:
+        with image.open("rb") as readable, pytest.raises(BadInput, match="both ways"):
+            vm.disks.attach("d", readable.fileno(), "s")
+        with image.open("rb") as readable, pytest.raises(BadInput, match="no name"):
+            vm.disks.attach("d,x=y", readable.fileno(), "s", read_only=True)
+        with image.open("rb") as readable, pytest.raises(BadInput, match="serial"):
+            vm.disks.attach("d", readable.fileno(), "s" * 37, read_only=True)
     finally:
         vm.close()
 
