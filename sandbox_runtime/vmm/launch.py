@@ -74,7 +74,7 @@ class Launcher:
     """
 
     def __init__(
-        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], None]
+        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], object]
     ) -> None:
         self.paths, self.host, self.templates, self.await_agent = paths, host, templates, await_agent
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import BadInput, HostUnfit, VmmFailed
 from sandbox_runtime.model import Io
+from sandbox_runtime.protocol.messages import Configure, Configured
 from sandbox_runtime.vmm import machine, recover, users
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.launch import Launcher
@@ -24,7 +26,8 @@ from sandbox_runtime.vmm.memory import held
 from sandbox_runtime.vmm.overhead import overhead
 from sandbox_runtime.vmm.processes import Process
 from tests.support import guest_machine
-from tests.support.vmm import answers, launcher, left_behind, request
+from tests.support.guest_sessions import GuestSession
+from tests.support.vmm import answers, launcher, left_behind, request, session
 
 pytestmark = [
     pytest.mark.real,
@@ -55,6 +58,16 @@ def key_of(starts: Launcher) -> str:
 
 def children() -> set[int]:
     return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+def dies(leftover: recover.Leftover) -> bool:
+    """Whether it ends within five seconds by itself."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not leftover.running:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def descriptors_open() -> int:
@@ -139,7 +152,7 @@ def test_a_machine_is_in_its_control_group_before_it_runs(shared: Launcher) -> N
     vm = shared.start(request("grouped", cgroup=group.path))
     try:
         assert vm.pids[0] in group.processes()
-        assert 0 < group.memory_limit() <= 1 << 30
+        assert 1 <= group.memory_limit() <= 1 << 30
     finally:
         vm.close()
         assert group.remove()
@@ -177,15 +190,14 @@ def test_a_maker_that_is_killed_leaves_nothing_that_is_used(own: Launcher) -> No
         finally:
             os._exit(1)
     deadline = time.monotonic() + 60
-    while not (found := recover.leftovers(own.paths)) and time.monotonic() < deadline:
+    found = recover.leftovers(own.paths)
+    while not found and time.monotonic() < deadline:
         time.sleep(0.01)
+        found = recover.leftovers(own.paths)
     time.sleep(0.5)
     os.kill(maker, signal.SIGKILL)
     os.waitpid(maker, 0)
-    deadline = time.monotonic() + 5
-    while found[0].running and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not found[0].running
+    assert dies(found[0])
     assert own.templates.keys() == []
     vm = own.start(request("next"))
     assert vm.started.restored, vm.started.why_cold
@@ -265,6 +277,33 @@ def test_templates_are_collected_but_not_those_in_use(own: Launcher) -> None:
     vm.close()
 
 
+def test_two_restores_share_no_random_bytes_and_no_identity(shared: Launcher) -> None:
+    seen: list[set[bytes]] = []
+    for index in range(2):
+        vm = shared.start(request(f"twin{index}"))
+        try:
+            assert vm.started.restored, vm.started.why_cold
+            with session(vm) as channel:
+                seen.append(identity_of(channel, index))
+        finally:
+            vm.close()
+    assert [len(facts) for facts in seen] == [5, 5]
+    assert not seen[0] & seen[1]
+
+
+def identity_of(channel: Channel, index: int) -> set[bytes]:
+    """What a container sees that must be its own: random bytes of three sources, boot id, host name."""
+    configure = Configure(os.urandom(64), time.time_ns(), f"host{index}", f"{index}" * 32)
+    answer: Configured = channel.call("configure", configure, 30)
+    guest = GuestSession(None, channel)  # type: ignore[arg-type] # it is asked for its console only
+    guest.lay_out_rootfs()
+    random = [guest.run(["head", "-c", "32", source]) for source in ("/dev/random", "/dev/urandom")]
+    kernel = "/proc/sys/kernel/random"
+    facts = [*random, guest.run(["cat", f"{kernel}/uuid"])]
+    assert all(fact.code == 0 and fact.stdout for fact in facts), facts
+    return {fact.stdout for fact in facts} | {answer.boot_id.encode(), f"host{index}".encode()}
+
+
 # --- death ------------------------------------------------------------------------------------------------------
 
 
@@ -295,10 +334,7 @@ def test_when_we_are_killed_the_vmm_dies_and_can_be_recovered(shared: Launcher) 
     assert found.running
     os.kill(us, signal.SIGKILL)
     os.waitpid(us, 0)
-    deadline = time.monotonic() + 5
-    while found.running and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not found.running
+    assert dies(found)
     recover.end(shared.paths, found)
     assert left_behind(shared.paths) == []
     os.close(reader)

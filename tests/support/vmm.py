@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sandbox_runtime.channel import Channel
 from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import MIB, Accel, AccelKind, GuestImage, Limits
 from sandbox_runtime.paths import Paths
-from sandbox_runtime.protocol import frames
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
 from sandbox_runtime.vmm.launch import Launcher, Request
@@ -33,26 +33,23 @@ def guest_image() -> GuestImage:
     return build(Paths(Path(cache, "run"), Path(cache)))
 
 
-def greet(port: socket.socket) -> bytes:
-    """Begin a session with the agent; returns its hello."""
-    port.settimeout(AGENT_SECONDS)
-    mark = frames.mark(os.urandom(frames.NONCE_BYTES))
-    decoder = frames.Decoder(mark)
-    port.sendall(mark)
-    while True:
-        data = port.recv(1 << 16)
-        if not data:
-            raise ConnectionError("the agent's port was closed")
-        for frame in decoder.feed(data):
-            assert frame.kind == frames.HELLO
-            return frame.payload
+@contextmanager
+def session(vm: Vm) -> Iterator[Channel]:
+    """A session with the agent of `vm`, begun."""
+    port = socket.socket(socket.AF_UNIX)
+    port.connect(str(vm.channel_socket))
+    channel = Channel(port)
+    try:
+        channel.greet(AGENT_SECONDS)
+        yield channel
+    finally:
+        channel.close()
 
 
 def answers(vm: Vm) -> bool:
     """Whether the agent of `vm` says hello."""
-    with socket.socket(socket.AF_UNIX) as port:
-        port.connect(str(vm.channel_socket))
-        return bool(greet(port))
+    with session(vm):
+        return True
 
 
 def request(name: str, memory_mib: int = 128, use_template: bool = True, cgroup: str = "") -> Request:
@@ -75,7 +72,7 @@ def launcher() -> Iterator[Launcher]:
     paths = Paths(root / "run", root / "cache")
     templates = Templates(paths, Cgroup(""))
     try:
-        yield Launcher(paths, this_host(), templates, lambda port: bool(greet(port)))
+        yield Launcher(paths, this_host(), templates, lambda port: Channel(port).greet(AGENT_SECONDS))
     finally:
         templates.collect(0)
         shutil.rmtree(root)
