@@ -151,25 +151,15 @@ class ListeningSocket(NamedTuple):
         return option("chardev", "socket", {"id": self.id, "fd": self.fd, "server": True, "wait": False})
 
 
-class FileOutput(NamedTuple):
-    """A character device that writes to the file behind the passed `fd`."""
+class RingBuffer(NamedTuple):
+    """A character device that keeps the last `size_bytes` (a power of two) written to it, for `ringbuf-read`."""
 
     id: str
-    fd: int
+    size_bytes: int
 
     def argv(self) -> list[str]:
-        """Write only; the path is QEMU's own name for a passed descriptor set."""
-        return option("chardev", "file", {"id": self.id, "path": f"/dev/fdset/{self.fd}", "append": True})
-
-
-class PassedFd(NamedTuple):
-    """Descriptor `fd` under the set of the same number: `/dev/fdset/<fd>` opens it."""
-
-    fd: int
-
-    def argv(self) -> list[str]:
-        """The set gets the number of the descriptor, so that no second numbering exists."""
-        return option("add-fd", "", {"fd": self.fd, "set": self.fd})
+        """Bounded, whatever the guest prints."""
+        return option("chardev", "ringbuf", {"id": self.id, "size": self.size_bytes})
 
 
 class Monitor(NamedTuple):
@@ -246,25 +236,28 @@ class TapBackend(NamedTuple):
 
 
 class Restore(NamedTuple):
-    """Device state to load before the first instruction, from descriptor `fd`; memory is there already."""
-
-    fd: int
+    """Wait for `migrate-incoming`: whether memory is in the stream can be said over the monitor only."""
 
     def argv(self) -> list[str]:
-        """The capability of the command line spares two round trips of the monitor."""
-        return ["-global", "migration.x-ignore-shared=on", "-incoming", f"fd:{self.fd}"]
+        """Nothing runs before the state is there."""
+        return ["-incoming", "defer"]
 
 
 class Confined(NamedTuple):
-    """What is always said: nothing by default, no display, no reboot, no system call that a VMM has no use for."""
+    """What is always said: nothing by default, no display, no reboot, no system call that a VMM has no use for.
+
+    A guest that ends leaves QEMU paused, so that its last words can be read before QEMU is ended too.
+    """
 
     def argv(self) -> list[str]:
         """`obsolete`, `elevateprivileges`, `spawn` and `resourcecontrol` as in docs/system/security."""
         deny: dict[str, str | int | bool] = dict.fromkeys(
             ("obsolete", "elevateprivileges", "spawn", "resourcecontrol"), "deny"
         )
-        quiet = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        return [*quiet, *option("sandbox", "on", deny)]
+        bare = ["-nodefaults", "-no-user-config", "-display", "none"]
+        ends = option("action", "", {"reboot": "shutdown", "shutdown": "pause"})
+        modern = ["-global", "virtio-mmio.force-legacy=false"]
+        return [*bare, *modern, *ends, *option("sandbox", "on", deny)]
 
 
 def virtio_serial() -> Device:
@@ -309,18 +302,25 @@ def fixed_disk(disk: str, node: str, serial: str = "") -> Device:
 def scsi_disk(disk: str, node: str, serial: str, address: int) -> Device:
     """A disk that is plugged in; the guest knows it by `serial`. `address` is the SCSI target, 0 to 255."""
     where: Fields = {"bus": "scsi.0", "scsi-id": address, "lun": 0}
-    return Device("scsi-hd", disk, where | {"drive": node, "serial": serial, "device_id": serial})
+    solid: Fields = {
+        "rotation_rate": 1
+    }  # SBC: a medium that does not rotate; the guest then schedules nothing
+    return Device("scsi-hd", disk, where | solid | {"drive": node, "serial": serial, "device_id": serial})
 
 
 def throttle_group(name: str, io: Io) -> Object:
-    """The limits of one or more disks; 0 is none."""
-    limits: Fields = {
+    """A group with the limits of one or more disks."""
+    return Object("throttle-group", name, {"limits": throttle_limits(io)})
+
+
+def throttle_limits(io: Io) -> Fields:
+    """All four limits; 0 is none, for QEMU too."""
+    return {
         "iops-read": io.read_iops,
         "iops-write": io.write_iops,
         "bps-read": io.read_bytes_per_second,
         "bps-write": io.write_bytes_per_second,
     }
-    return Object("throttle-group", name, {"limits": {key: value for key, value in limits.items() if value}})
 
 
 def image_node(name: str, path: str, read_only: bool, group: str = "", direct: bool = False) -> BlockNode:
