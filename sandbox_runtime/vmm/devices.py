@@ -302,18 +302,25 @@ def fixed_disk(disk: str, node: str, serial: str = "") -> Device:
 def scsi_disk(disk: str, node: str, serial: str, address: int) -> Device:
     """A disk that is plugged in; the guest knows it by `serial`. `address` is the SCSI target, 0 to 255."""
     where: Fields = {"bus": "scsi.0", "scsi-id": address, "lun": 0}
-    return Device("scsi-hd", disk, where | {"drive": node, "serial": serial, "device_id": serial})
+    solid: Fields = {
+        "rotation_rate": 1
+    }  # SBC: a medium that does not rotate; the guest then schedules nothing
+    return Device("scsi-hd", disk, where | solid | {"drive": node, "serial": serial, "device_id": serial})
 
 
 def throttle_group(name: str, io: Io) -> Object:
-    """The limits of one or more disks; 0 is none."""
-    limits: Fields = {
+    """A group with the limits of one or more disks."""
+    return Object("throttle-group", name, {"limits": throttle_limits(io)})
+
+
+def throttle_limits(io: Io) -> Fields:
+    """All four limits; 0 is none, for QEMU too."""
+    return {
         "iops-read": io.read_iops,
         "iops-write": io.write_iops,
         "bps-read": io.read_bytes_per_second,
         "bps-write": io.write_bytes_per_second,
     }
-    return Object("throttle-group", name, {"limits": {key: value for key, value in limits.items() if value}})
 
 
 def image_node(name: str, path: str, read_only: bool, group: str = "", direct: bool = False) -> BlockNode:

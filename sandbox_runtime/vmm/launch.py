@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sandbox_runtime.errors import SandboxError, VmmFailed
-from sandbox_runtime.model import Accel, AccelKind, GuestImage
+from sandbox_runtime.model import Accel, GuestImage
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm import accel as accelerator
-from sandbox_runtime.vmm import machine, qmp, users
+from sandbox_runtime.vmm import machine, qmp, recover, users
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.confine import Confinement
 from sandbox_runtime.vmm.host import Host, kvm_access
 from sandbox_runtime.vmm.machine import Fd, Shape
-from sandbox_runtime.vmm.processes import Process
 from sandbox_runtime.vmm.sizing import Size
 from sandbox_runtime.vmm.spawn import spawn
 from sandbox_runtime.vmm.templates import Template, Templates
@@ -75,7 +74,7 @@ class Launcher:
     """
 
     def __init__(
-        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], None]
+        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], object]
     ) -> None:
         self.paths, self.host, self.templates, self.await_agent = paths, host, templates, await_agent
 
@@ -136,7 +135,7 @@ class Launcher:
 
     def _make(self, request: Request, shape: Shape, memory: int, state: int) -> None:
         """Boot a machine of nobody, wait for its agent, save it."""
-        name = f"template-{os.getpid()}-{os.urandom(4).hex()}"
+        name = f"{recover.MAKER}{os.getpid()}-{os.urandom(4).hex()}"
         plain = request._replace(id=name, cgroup=self.templates.cgroup)
         passed = [(memory, int(Fd.MEMORY))]
         vm = self._spawn(plain, self.paths.sandbox(name), machine.template(shape), passed, True)
@@ -171,7 +170,7 @@ class Launcher:
                 [str(self.host.qemu), *argv],
                 fds,
                 self._confinement(request, directory, uid),
-                _recorder(directory),
+                lambda process: recover.record(directory, process, uid),
             )
         except BaseException:
             remove(self.paths, request.id, directory, uid)
@@ -256,18 +255,6 @@ def listen(path: Path) -> int:
         path.chmod(0o600)
         server.listen(8)
         return server.detach()
-
-
-def emulated(why: str) -> Accel:
-    """The verdict of a caller that does not want KVM."""
-    return Accel(AccelKind.TCG, False, why)
-
-
-def _recorder(directory: Path) -> Callable[[Process], None]:
-    def record(process: Process) -> None:
-        (directory / "vmm").write_text(f"{process}\n")
-
-    return record
 
 
 def _last_words(vm: Vm, phase: str, error: Exception) -> VmmFailed:

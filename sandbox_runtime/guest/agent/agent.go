@@ -17,8 +17,10 @@ type agent struct {
 	mu         sync.Mutex
 	current    *session
 	containers map[string]*container
-	bootID     string
+	bootID     string // empty until configure: the kernel makes it when it is first read, see there
+	memory     *memoryWatch
 	modules    *modules
+	carry      func(*session, any) (any, error) // handle, but for tests that must not touch this machine
 }
 
 func newAgent(state string) *agent {
@@ -26,7 +28,8 @@ func newAgent(state string) *agent {
 		state = "/run/bulkhead"
 	}
 	a := &agent{state: state, reaper: newReaper(), containers: map[string]*container{}}
-	a.bootID = readText("/proc/sys/kernel/random/boot_id")
+	a.carry = a.handle
+	a.memory = newMemoryWatch(a)
 	go a.reaper.run()
 	return a
 }

@@ -46,7 +46,14 @@ func (s *session) request(f frame) bool {
 		s.mu.Lock()
 		s.requests--
 		s.mu.Unlock()
+		then, more := result.(afterwards)
+		if more {
+			result = then.answer
+		}
 		s.answer(f.id, result, err)
+		if more && err == nil {
+			then.do()
+		}
 	}()
 	return true
 }
@@ -58,7 +65,7 @@ func (s *session) carryOut(params any) (result any, err error) {
 			err = fail("failed", "the agent is at fault: %v", trouble)
 		}
 	}()
-	return s.agent.handle(s, params)
+	return s.agent.carry(s, params)
 }
 
 func decodeRequest(payload []byte) (any, error) {
