@@ -1,4 +1,5 @@
-"""The private, writable disk of a container: a sparse ext4 file of the size that the pod may use.
+"""Private, writable disks: a sparse ext4 file of the size that the pod may use, under a container's root or as a
+volume.
 
 The file cannot grow beyond its size, so the limit holds whatever the guest does. mkfs runs once per size and owner; a
 container gets a copy of the few hundred KiB that mkfs wrote.
@@ -32,14 +33,21 @@ class RootOwner(NamedTuple):
 ROOT = RootOwner()
 
 
-def create(path: Path, size: int, templates: Path, owner: RootOwner = ROOT) -> int:
-    """Make the disk `path`. Returns its length in bytes: `size` in whole MiB, at least 16 MiB.
+def create(
+    path: Path,
+    size: int,
+    templates: Path,
+    owner: RootOwner = ROOT,
+    folders: tuple[str, ...] = ("upper", "work"),
+) -> int:
+    """Make the disk `path` with these directories on it. Returns its length in bytes: `size` in whole MiB, at
+    least 16 MiB.
 
     Raises:
         DiskFull: no room for the first blocks; nothing was left behind.
     """
     size = max(SMALLEST, size // _STEP * _STEP)
-    template = _template(templates, size, owner)
+    template = _template(templates, size, owner, folders)
     try:
         with full_disk_told(path.parent), template.open("rb") as source:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -58,25 +66,25 @@ def used(path: Path) -> int:
     return path.stat().st_blocks * 512
 
 
-def _template(templates: Path, size: int, owner: RootOwner) -> Path:
-    name = f"ext4-{_FORMAT}-{size >> 20}-{owner.permissions:o}-{owner.uid}-{owner.gid}"
+def _template(templates: Path, size: int, owner: RootOwner, folders: tuple[str, ...]) -> Path:
+    name = f"ext4-{_FORMAT}-{size >> 20}-{owner.permissions:o}-{owner.uid}-{owner.gid}-{'-'.join(folders)}"
     final = templates / name
     if final.exists():
         return final
     templates.mkdir(parents=True, exist_ok=True)
     with locked(templates / f".{name}.lock"), full_disk_told(templates):
         if not final.exists():
-            _format(templates, final, size, owner)
+            _format(templates, final, size, owner, folders)
     return final
 
 
-def _format(templates: Path, final: Path, size: int, owner: RootOwner) -> None:
+def _format(templates: Path, final: Path, size: int, owner: RootOwner, folders: tuple[str, ...]) -> None:
     for left in templates.glob(f".{final.name}.*.tmp"):  # of somebody who died holding the lock
         shutil.rmtree(left, ignore_errors=True)
     room = templates / f".{final.name}.{secrets.token_hex(4)}.tmp"
     room.mkdir()
     try:
-        _skeleton(room / "tree", owner)
+        _skeleton(room / "tree", owner, folders)
         with (room / "image").open("wb") as image:
             os.truncate(image.fileno(), size)
         _mkfs(room / "image", room / "tree")
@@ -87,10 +95,10 @@ def _format(templates: Path, final: Path, size: int, owner: RootOwner) -> None:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _skeleton(tree: Path, owner: RootOwner) -> None:
-    """The directories that overlayfs wants, with the owner that the container shall see."""
+def _skeleton(tree: Path, owner: RootOwner, folders: tuple[str, ...]) -> None:
+    """What the container shall see, with its owner; nobody sees the root of the disk and its lost+found."""
     tree.mkdir()
-    for name in ("upper", "work"):
+    for name in folders:
         (tree / name).mkdir()
         (tree / name).chmod(owner.permissions)
         if os.getuid() == 0:
