@@ -14,9 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import yaml
+
 from tests.support.kubernetes import ROOT, Answer, Api, ControlPlane, free_ports, wait_until
 
 GATE: Final = "bulkhead.dev/quota"
+ACCOUNT: Final = "system:serviceaccount:kube-system:bulkhead-scheduler"
 TENANT_FILES: Final = """
 apiVersion: bulkhead.dev/v1
 kind: Tenant
@@ -68,7 +71,7 @@ class Serving:
         began = time.monotonic()
         with (self.directory / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scheduler", "serve", f"--kubeconfig={self._plane.kubeconfig()}",
+                [sys.executable, "-m", "scheduler", "serve", f"--kubeconfig={self._plane.kubeconfig(ACCOUNT)}",
                  f"--tenants={self.tenants}", f"--store={self._store}", f"--listen=127.0.0.1:{self.port}",
                  "--insecure-http", *self._flags],
                 stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -149,6 +152,8 @@ def make_world(api: Api, nodes: int = 3, cpu: str = "16") -> None:
     overhead = {"podFixed": {"cpu": "100m", "memory": "128Mi"}}
     sandbox = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "bulkhead"}}
     assert api.create({**sandbox, "handler": "bulkhead", "overhead": overhead}).ok
+    for manifest in yaml.safe_load_all((ROOT / "deploy/scheduler/rbac.yaml").read_text()):
+        assert api.create(manifest).ok
     for number in range(nodes):
         add_node(api, f"n{number}", cpu)
 

@@ -40,9 +40,7 @@ overhead: {podFixed: {cpu: 100m, memory: 128Mi}}
 @pytest.fixture
 def halves(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Serving]:
     """Two tenants, of whom platform has filled the cluster: 12 pods of 4 CPU on 48."""
-    with Serving(
-        plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", "--no-leader-election", tenants=HALVES
-    ) as process:
+    with Serving(plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", tenants=HALVES) as process:
         for number in range(12):
             make_pod(api, "platform", f"b{number}", cpu="4", labels={"app": "batch"})
         for number in range(12):
@@ -113,4 +111,6 @@ def test_nobody_is_evicted_for_a_borrower(api: Api, halves: Serving) -> None:
     time.sleep(3)  # as long as three more looks
     assert (through(), leaving(api)) == (11, [])
     left = api.get("/api/v1/namespaces/platform/pods").body["items"]
-    assert len(left) == 5  # 16 CPU hold 7 pods of 2.1, 12 CPU hold the other 4: seven victims of 4 CPU, no more
+    assert (
+        len(left) == 5
+    )  # 16 CPU hold 7 pods of 2.1, 12 CPU hold the other 4: seven victims of 4 CPU, no more
