@@ -134,6 +134,8 @@ class App:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then drain: nobody is let in, what is under way is answered, the lease is given up."""
+        for caution in self.store.cautions:
+            logger.warning("store", caution=caution)
         verbs = Verbs(self.answers)
         pages = Pages(self.mirror, self.queue, self.stories, self.metrics, unready=self.unready)
         servers = [await self._listen({**verbs.routes(), **pages.routes()})]
