@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import yaml
 
-from tests.support.kubernetes import ROOT, Answer, Api, ControlPlane, free_ports, wait_until
+from tests.support.kubernetes import Answer, Api, ControlPlane, free_ports, wait_until
 
+ROOT: Final = Path(__file__).parents[2]
 GATE: Final = "bulkhead.dev/quota"
 ACCOUNT: Final = "system:serviceaccount:kube-system:bulkhead-scheduler"
 TENANT_FILES: Final = """
