@@ -233,6 +233,10 @@ class ControlPlane:
             "--unsafe-no-fsync",
         )
         wait_until("etcd listens", lambda: is_open(self._etcd_port) or None, START_SECONDS)
+        self.start_api_server()
+
+    def start_api_server(self) -> None:
+        """Start kube-apiserver, also again after `kill_api_server`; returns when it is ready."""
         self._run(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
@@ -240,15 +244,22 @@ class ControlPlane:
             f"--secure-port={self.port}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
-            f"--token-auth-file={users}",
-            f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
+            f"--token-auth-file={self._directory}/users.csv",
+            f"--service-account-key-file={self._directory}/accounts.key",
+            f"--service-account-signing-key-file={self._directory}/accounts.key",
             "--service-account-issuer=https://bulkhead.test",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=RBAC",
             "--allow-privileged=true",  # as every real cluster has it: what refuses must be our rules
         )
         wait_until("kube-apiserver is ready", self._ready, START_SECONDS)
+
+    def kill_api_server(self) -> None:
+        """End kube-apiserver as a power cut would."""
+        process = next(each for each in self._processes if Path(str(each.args[0])).name == "kube-apiserver")  # type: ignore[index]
+        self._processes.remove(process)
+        process.kill()
+        process.wait(20)
 
     def _ready(self) -> bool | None:
         assert all(process.poll() is None for process in self._processes), self.log("kube-apiserver")[-2000:]
