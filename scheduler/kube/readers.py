@@ -74,7 +74,7 @@ class Reader(Protocol[T]):
 
 class _Raws(msgspec.Struct, gc=False):
     metadata: ListMetadata = msgspec.field(default_factory=ListMetadata)
-    items: tuple[msgspec.Raw, ...] = ()
+    items: tuple[msgspec.Raw, ...] | None = None
 
 
 class _NoticeMetadata(msgspec.Struct, rename="camel", gc=False):
@@ -99,7 +99,7 @@ class JsonReader(Generic[T]):
     accept = stream_accept = "application/json"
 
     def __init__(self, type_: type[T]) -> None:
-        items: Any = list[type_]  # type: ignore[valid-type]  # known at run time only
+        items: Any = list[type_] | None  # type: ignore[valid-type]  # known at run time only
         event: Any = msgspec.defstruct("Event", [("type", str), ("object", type_)], gc=False)
         page: Any = msgspec.defstruct("Page", [("metadata", ListMetadata), ("items", items)], gc=False)
         self._event: msgspec.json.Decoder[Any] = msgspec.json.Decoder(event)
@@ -125,8 +125,8 @@ class JsonReader(Generic[T]):
             found = self._page.decode(body)
         except JUNK:
             rough = msgspec.json.decode(body, type=_Raws)
-            return rough.metadata, iter([_kept(self, self._item.decode, rough.items)])
-        return found.metadata, iter([found.items])
+            return rough.metadata, iter([_kept(self, self._item.decode, rough.items or ())])
+        return found.metadata, iter([found.items or []])
 
     def event(self, event: bytes) -> tuple[str, T] | None:
         """See `Reader`."""

@@ -141,6 +141,8 @@ class Reflector(Generic[T]):
         self._listed(metadata, found)
 
     def _listed(self, metadata: ListMetadata, found: list[T]) -> None:
+        if not metadata.resource_version:  # whatever it is, it must not empty the sink
+            raise Refused(200, "the answer to a list has no version")
         self.version, self.heard, self._failures = metadata.resource_version, self._clock(), 0
         self.lists += 1
         self._sink.replaced(found)

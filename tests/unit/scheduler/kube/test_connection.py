@@ -73,7 +73,9 @@ BROKEN = [
     pytest.param([b"HTTP/1.1 2"], "lost", id="cut off in the head"),
     pytest.param([CHUNKED, b"zz\r\n"], "no HTTP", id="a chunk of no size"),
     pytest.param(
-        [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"], "", id="upgrade"
+        [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"],
+        "no HTTP",
+        id="upgrade",
     ),
 ]
 
