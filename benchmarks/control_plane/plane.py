@@ -165,6 +165,10 @@ class ControlPlane:
             "--unsafe-no-fsync",
         )
         wait_until("etcd listens", lambda: is_open(self._etcd_port) or None, START_SECONDS)
+        self.start_api_server()
+
+    def start_api_server(self) -> None:
+        """Starts kube-apiserver, also again after `kill`; returns when it is ready."""
         self.start(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
@@ -172,9 +176,9 @@ class ControlPlane:
             f"--secure-port={self.port}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
-            f"--token-auth-file={users}",
-            f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
+            f"--token-auth-file={self.directory}/users.csv",
+            f"--service-account-key-file={self.directory}/accounts.key",
+            f"--service-account-signing-key-file={self.directory}/accounts.key",
             "--service-account-issuer=https://bulkhead.test",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=RBAC",
@@ -182,6 +186,16 @@ class ControlPlane:
             *self._server_flags,
         )
         wait_until("kube-apiserver is ready", self._ready, START_SECONDS)
+
+    def kill(self, binary: str) -> None:
+        """Ends one process as a power cut would; `start` may bring it back."""
+        process = self._processes[binary]
+        process.kill()
+        process.wait(20)
+
+    def kill_api_server(self) -> None:
+        """The same for kube-apiserver; `start_api_server` brings it back."""
+        self.kill("kube-apiserver")
 
     def _ready(self) -> bool | None:
         if any(process.poll() is not None for process in self._processes.values()):
