@@ -44,6 +44,10 @@ class EmbeddedCluster:
         """Empty unless a test says otherwise."""
         return self.why
 
+    def concerns(self, namespace: str) -> bool:
+        """Every namespace is a tenant's."""
+        return True
+
     def judge(self, pod: PodObject, names: Sequence[str]) -> Verdict:
         """Judge by the shape, read once per version of the pod."""
         metadata = pod.metadata

@@ -27,6 +27,10 @@ class Cluster(Protocol):
         """Empty, or why the cluster is not known well enough to decide about it."""
         ...
 
+    def concerns(self, namespace: str) -> bool:
+        """Whether its pods are a tenant's. All others pass as they come, ready or not: the platform must go on."""
+        ...
+
     def judge(self, pod: PodObject, names: Sequence[str]) -> Verdict:
         """Judge the named nodes for the pod."""
         ...
@@ -74,7 +78,10 @@ class Verbs:
     def filter(self, request: Request) -> Response:
         """Name the best of the nodes asked about, or say of each why not."""
         asked = wire.filter_args.read(request.body)
-        why = self._cluster.ready() or names_missing(asked)
+        why = names_missing(asked)
+        if not why and not self._concerns(asked):
+            return Response(wire.written(wire.FilterResult(node_names=asked.node_names or [])))
+        why = why or self._cluster.ready()
         if why:
             return Response(wire.written(wire.FilterResult(error=why)))
         verdict = self._cluster.judge(given(asked.pod), asked.node_names or [])
@@ -93,7 +100,7 @@ class Verbs:
     def prioritize(self, request: Request) -> Response:
         """Score the best ten; kube-scheduler gives all others nothing."""
         asked = wire.filter_args.read(request.body)
-        if self._cluster.ready() or names_missing(asked):
+        if names_missing(asked) or not self._concerns(asked) or self._cluster.ready():
             return Response(wire.written([]))
         verdict = self._cluster.judge(given(asked.pod), asked.node_names or [])
         return Response(wire.written(wire.scores(verdict.fitting)))
@@ -105,9 +112,12 @@ class Verbs:
         """
         asked = wire.preemption_args.read(request.body)
         candidates, violations = proposed(asked)
-        if self._cluster.ready():
-            candidates = {}
-        chosen = self._cluster.preempt(given(asked.pod), candidates) if candidates else {}
+        if not self._cluster.concerns(given(asked.pod).metadata.namespace):
+            chosen: Mapping[str, Sequence[str]] = candidates
+        elif self._cluster.ready() or not candidates:
+            chosen = {}
+        else:
+            chosen = self._cluster.preempt(given(asked.pod), candidates)
         answer = {
             node: wire.MetaVictims([wire.MetaPod(uid) for uid in uids], violations.get(node, 0))
             for node, uids in chosen.items()
@@ -118,11 +128,15 @@ class Verbs:
     def bind(self, request: Request) -> Response | Awaitable[Response]:
         """Reserve and bind."""
         asked = wire.binding_args.read(request.body)
-        why = self._cluster.ready()
+        concerns = asked.namespace is UNSET or self._cluster.concerns(asked.namespace)
+        why = self._cluster.ready() if concerns else ""
         return Response(wire.written(wire.BindingResult(why))) if why else self._bind(asked)
 
     async def _bind(self, asked: wire.BindingArgs) -> Response:
         return Response(wire.written(wire.BindingResult(await self._cluster.bind(asked))))
+
+    def _concerns(self, asked: wire.ExtenderArgs) -> bool:
+        return self._cluster.concerns(given(asked.pod).metadata.namespace)
 
     def healthz(self, request: Request) -> Response:
         """The process answers."""

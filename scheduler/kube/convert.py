@@ -97,6 +97,7 @@ def charge_of(pod: PodObject, tenant: str, pool: str, runtime_class: RuntimeClas
     controller = next((owner.uid for owner in pod.metadata.owner_references if owner.controller), "")
     return Charge(
         uid=pod.metadata.uid,
+        node=pod.spec.node_name,
         tenant=tenant,
         amounts=amounts(charged),
         pool=pool,

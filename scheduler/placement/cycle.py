@@ -32,8 +32,8 @@ class Cycle:
             nothing, nothing, policy.prices, np.zeros(0), nothing, np.zeros(max(state.devices, 1), np.int64)
         )
 
-    def decide(self, pod: Pod) -> Decision:
-        """Choose the best node for a pod that arrives now.
+    def decide(self, pod: Pod, *, again: bool = False) -> Decision:
+        """Choose the best node for a pod that arrives now, or `again` for one that was counted as an arrival before.
 
         A pod that fits somewhere is placed: no policy may hold it back. The answer is a value either way.
         """
@@ -42,7 +42,8 @@ class Cycle:
         if demand.admission.refusal:
             return Refused(pod.uid, "TenantRules", detail=demand.admission.refusal)
         # 2. Learn: the policy counts the arrival and may set new prices.
-        self.policy.observe(demand)
+        if not again:
+            self.policy.observe(demand)
         # 3. Rank: bring this shape's order of node classes up to date, and take the best that the spread rules leave.
         ranking = self.ranking(demand)
         allowed = allowed_profiles(self.state, demand) if demand.shape.spread else None

@@ -1,0 +1,3 @@
+module bulkhead/agent
+
+go 1.19

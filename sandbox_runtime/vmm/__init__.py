@@ -1,0 +1,1 @@
+"""Drives the virtual machine monitor: QEMU's `microvm` machine, by templates that are restored or by cold boot."""
