@@ -62,7 +62,9 @@ class App:
         wall, clock = wall_clock, steady_clock
         random = randoms.Random()  # noqa: S311 - jitter
         self.files = None if options.tenants.startswith(CONFIG_MAP) else TenantFiles(Path(options.tenants))
-        self.store = StoreThread(open_store(options.store), wall, lambda: self.mirror.guard)
+        self.store = StoreThread(
+            open_store(options.store), wall, lambda: self.mirror.guard, options.reservation_seconds
+        )
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
         api = Writes(self.writes)
@@ -70,7 +72,14 @@ class App:
         self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
         self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), BudgetSink()
         self.leadership = Leadership(
-            self.writes, self.identity, clock, wall, random, namespace=options.lease_namespace
+            self.writes,
+            self.identity,
+            clock,
+            wall,
+            random,
+            namespace=options.lease_namespace,
+            lease_s=options.lease_seconds,
+            retry_s=min(2.0, options.lease_seconds / 4),
         )
         events = Events(self.writes, wall, self.identity)
         gates = ApiGates(api, options.guide_by)

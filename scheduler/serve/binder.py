@@ -16,12 +16,12 @@ from scheduler.mirror.record import PodRecord, Stage
 from scheduler.model import Placed, Pod
 from scheduler.serve.guide import Guide
 from scheduler.serve.story import Stories
-from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
-FRESH_S: Final = RESERVATION_S / 2
-"""A reservation younger than this is still ours beyond doubt: nobody drops it before its deadline."""
+FRESH: Final = 0.5
+"""A reservation of which less than this share has passed is still ours: nobody drops it before its deadline."""
 LAG_S: Final = 1.0
 """How long a bind waits for the watch to show a pod that kube-scheduler has seen already."""
 
@@ -72,7 +72,11 @@ class Binder:
         if node not in self._mirror.nodes:
             return f"node {node} is not known here"
         since = self._guide.in_flight.get(record.uid)
-        if record.node == node and since is not None and self._clock() - since < FRESH_S:
+        if (
+            record.node == node
+            and since is not None
+            and self._clock() - since < FRESH * self._store.reservation_s
+        ):
             return ""
         if record.stage is Stage.ASSUMED:
             self._mirror.forget(record.uid, Stage.PENDING)

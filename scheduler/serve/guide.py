@@ -19,7 +19,7 @@ from scheduler.queueing.queue import Queue
 from scheduler.queueing.waiting import Group, Guided, Waiting
 from scheduler.serve.room import MirrorRoom
 from scheduler.serve.story import Stories
-from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
@@ -199,7 +199,8 @@ class Guide:
 
     def sweep(self) -> list[str]:
         """Pods that were guided and never bound in time: their room is free again, the classic path takes them on."""
-        overdue = [uid for uid, since in self.in_flight.items() if self._clock() - since > RESERVATION_S]
+        oldest = self._clock() - self._store.reservation_s
+        overdue = [uid for uid, since in self.in_flight.items() if since < oldest]
         for uid in overdue:
             del self.in_flight[uid]
             self._mirror.forget(uid, Stage.PENDING)
