@@ -154,6 +154,7 @@ class App:
             self.guide.run(),
             self.teller.run(),
             self.reclaimer.run(),
+            self.rescuer.run(),
             self._reload(),
         ]
         if not self._options.no_leader_election:

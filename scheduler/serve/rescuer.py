@@ -1,8 +1,8 @@
 """Ends pods that were aimed at a node and missed it: their controller makes them again, and they are guided anew.
 
-The node may have gone, filled up or been tainted between the decision and kube-scheduler's look. A pod that has never run
-loses nothing; the Eviction API lets it go whatever its budgets say. What another process aimed before is found by its
-affinity.
+The node may have gone, filled up or been tainted between the decision and kube-scheduler's look. A pod that has never
+run loses nothing; the Eviction API lets it go whatever its budgets say. What another process aimed before is found by
+its affinity.
 """
 
 from __future__ import annotations
