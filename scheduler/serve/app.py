@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from scheduler.extender.errors import UnusableTls
 from scheduler.extender.http import Routes
 from scheduler.extender.server import Server, TlsFiles
 from scheduler.extender.verbs import Verbs
@@ -32,6 +33,7 @@ from scheduler.serve.guide import Guide
 from scheduler.serve.metrics import Metrics, Standing
 from scheduler.serve.pages import Pages
 from scheduler.serve.reclaimer import Reclaimer
+from scheduler.serve.rescuer import Rescuer
 from scheduler.serve.story import Stories
 from scheduler.serve.teller import Teller
 from scheduler.serve.tenants_source import CONFIG_MAP, TenantFiles, TenantMap
@@ -40,10 +42,10 @@ from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
 from tenants.model import TenantSet
 
-TENANTS_EVERY_S = 3.0
+TENANTS_EVERY_S, CERTIFICATES_EVERY_S = 3.0, 300.0
 DRAIN_S = 10.0
-WRITERS = 24
-"""Connections to the API server for writes; the watches have their own."""
+WRITERS, BINDERS = 8, 32
+"""Connections to the API server for gates and stories, and for bindings, which nothing may hold up."""
 
 logger = structlog.get_logger("serve")
 
@@ -67,6 +69,7 @@ class App:
         )
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
+        self.binds = Connection(credentials.find(options.kubeconfig, options.context), random, size=BINDERS)
         api = Writes(self.writes)
         tenants = self.files.tenants if self.files else TenantSet()
         self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
@@ -100,7 +103,9 @@ class App:
         self.map = TenantMap(self.take)
         if self.files is None:
             self.watches.watch_tenants(self.reads, options.tenants.removeprefix(CONFIG_MAP), self.map)
-        self.binder = Binder(self.mirror, self.guide, self.store, api, self.stories, clock=clock, wall=wall)
+        self.binder = Binder(
+            self.mirror, self.guide, self.store, Writes(self.binds), self.stories, clock=clock, wall=wall
+        )
         self.teller = Teller(
             self.mirror,
             self.stories,
@@ -114,6 +119,7 @@ class App:
             Standing(
                 self.mirror, self.queue, self.guide, self.carrier,
                 leads=self.leads, problems=lambda: len((self.files or self.map).problems),
+                unreadable=lambda: self.watches.unreadable,
             )
         )  # fmt: skip
         self.guide.on_round = self.metrics.rounds.observe
@@ -121,6 +127,7 @@ class App:
             self.mirror, self.queue, self.guide, self.store, self.budgets, api, events, self.stories,
             leads=self.reclaims, clock=clock, wall=wall, evicted=self.metrics.evicted,
         )  # fmt: skip
+        self.rescuer = Rescuer(self.mirror, api, events, leads=self.guides, clock=clock)
         self.answers = Answers(
             self.mirror, self.binder, self.stories, self.reclaimer.preempt, unready=self.unready, wall=wall
         )
@@ -158,13 +165,16 @@ class App:
             self.guide.run(),
             self.teller.run(),
             self.reclaimer.run(),
+            self.rescuer.run(),
             self._reload(),
         ]
         if not self._options.no_leader_election:
             loops.append(self.leadership.run())
+        loops.append(self._certificates(servers[0]))
         tasks = [asyncio.create_task(one) for one in loops]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        verbs.leave("draining")
         for server in servers:
             await server.drain(DRAIN_S)
         for task in (*tasks, stopped):
@@ -173,6 +183,7 @@ class App:
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
         self.reads.close()
         self.writes.close()
+        self.binds.close()
         await self.store.close()
         for task in done - {stopped}:
             task.result()
@@ -186,6 +197,15 @@ class App:
         host, port = await server.start(*options.listen)
         logger.info("listening", host=host, port=port, tls=tls is not None, identity=self.identity)
         return server
+
+    async def _certificates(self, server: Server) -> None:
+        """Take renewed TLS files; while new ones cannot be used, the ones in use stay."""
+        while True:
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
+            try:
+                server.renew_certificates()
+            except UnusableTls as error:
+                logger.warning("certificates not renewed", why=str(error))
 
     async def _reload(self) -> None:
         """Take tenant files that have changed and are good."""

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
+import structlog
+
 from scheduler.kube.connection import Connection
 from scheduler.kube.objects import BudgetObject, ConfigMapObject, NodeObject, PodObject
 from scheduler.kube.watch import Reflector
 from scheduler.mirror.mirror import Mirror
 from scheduler.serve.guide import Guide
 from scheduler.serve.tenants_source import TenantMap
+
+logger = structlog.get_logger("watch")
 
 NOT_ENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -45,6 +49,7 @@ class PodSink:
 
     def __init__(self, mirror: Mirror, guide: Guide) -> None:
         self._mirror, self._guide = mirror, guide
+        self.unreadable = 0
 
     def replaced(self, objects: list[PodObject]) -> None:
         """See `watch.Sink`."""
@@ -55,8 +60,13 @@ class PodSink:
             self.changed(found)
 
     def changed(self, obj: PodObject) -> None:
-        """See `watch.Sink`."""
-        record = self._mirror.pod_changed(obj)
+        """See `watch.Sink`; a pod whose amounts cannot be read is counted as such, for its load is not."""
+        try:
+            record = self._mirror.pod_changed(obj)
+        except ValueError as error:
+            self.unreadable += 1
+            logger.warning("pod not understood, its load is not counted", pod=obj.key, why=str(error))
+            return
         if record is None:
             self._guide.gone(obj.metadata.uid)
         else:
@@ -111,11 +121,12 @@ class Watches:
         self.nodes = Reflector(
             connection, "/api/v1/nodes", NodeObject, NodeSink(mirror, guide), clock, random
         )
+        self.pod_sink = PodSink(mirror, guide)
         self.pods = Reflector(
             connection,
             "/api/v1/pods",
             PodObject,
-            PodSink(mirror, guide),
+            self.pod_sink,
             clock,
             random,
             field_selector=NOT_ENDED,
@@ -142,6 +153,11 @@ class Watches:
             group.create_task(self.budgets.run())
             await self.nodes.synced.wait()
             group.create_task(self.pods.run())
+
+    @property
+    def unreadable(self) -> int:
+        """Objects that were left out because they could not be decoded or understood."""
+        return self.nodes.junk + self.pods.junk + self.budgets.junk + self.pod_sink.unreadable
 
     def unready(self) -> str:
         """Empty once everything has been listed."""

@@ -169,7 +169,7 @@ def add_node(api: Api, name: str, cpu: str = "16") -> None:
 
 def make_pod(
     api: Api, namespace: str, name: str, cpu: str = "1", *, gated: bool = True, labels: Mapping[str, str] | None = None,
-    priority_class: str = "", memory: str = "512Mi",
+    priority_class: str = "", memory: str = "512Mi", owners: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """A pod as admission leaves it: scheduler, sandbox and gate filled in."""
     requests = {"cpu": cpu, "memory": memory}
@@ -183,12 +183,8 @@ def make_pod(
         spec["runtimeClassName"] = "bulkhead"
     if priority_class:
         spec["priorityClassName"] = priority_class
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": dict(labels or {})},
-        "spec": spec,
-    }
+    meta = {"name": name, "labels": dict(labels or {}), "ownerReferences": list(owners)}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
     answer = api.create(pod, namespace)
     assert answer.ok, answer.message
     return answer.body
