@@ -97,8 +97,9 @@ class App:
             wall=wall,
         )
         self.carrier = Carrier(
-            self.mirror, self.guide, self.store, listed=lambda: not self.watches.unready(), wall=wall
-        )
+            self.mirror, self.guide, self.store,
+            listed=lambda: not self.watches.unready(), clock=clock, wall=wall,
+        )  # fmt: skip
         self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
         self.map = TenantMap(self.take)
         if self.files is None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from tests.chaos.cast import NODE_CPU, NODE_MIB, NODE_PODS, TENANTS, Limits
 
 PODS, NODES = "/registry/pods/", "/registry/minions/"
+EVICTED = {"EvictionByEvictionAPI", "PreemptionByScheduler"}
 UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
@@ -49,7 +50,7 @@ class Judge:
         self.doomed: set[str] = set()
         self.violations: list[str] = []
         self.bound_at: dict[str, float] = {}
-        self.binds = 0
+        self.binds = self.binds_of_tenants = 0
         self.evictions = 0
         self.revision = 0
         self._usage: Counter[tuple[str, str]] = Counter()
@@ -142,6 +143,7 @@ class Judge:
 
     def _bound(self, pod: Standing) -> None:
         self.binds += 1
+        self.binds_of_tenants += pod.namespace in TENANTS
         if pod.uid in self.bound_at:
             self._say(f"{pod.namespace}/{pod.name} was bound twice")
         self.bound_at[pod.uid] = time.monotonic()
@@ -207,7 +209,7 @@ def standing(found: dict[str, Any], before: Standing | None) -> Standing:
         memory=sum(mib(one.get("memory", "0")) for one in requests),
         gated=bool(spec.get("schedulingGates")),
         leaving="deletionTimestamp" in meta,
-        evicted="EvictionByEvictionAPI" in reasons,
+        evicted=not reasons.isdisjoint(EVICTED),
         hint=status.get("nominatedNodeName", ""),
         created=before.created if before and before.uid == meta["uid"] else time.monotonic(),
     )

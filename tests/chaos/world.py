@@ -22,7 +22,7 @@ from scheduler.store.opening import open_store
 from tests.chaos import cast
 from tests.chaos.driver import Driver
 from tests.chaos.judge import Judge, Standing
-from tests.chaos.replica import Replica, build_clock
+from tests.chaos.replica import Replica, build_clock, warm_up
 from tests.chaos.service import Service
 from tests.support.certificates import server_files
 from tests.support.kubernetes import Api, ControlPlane, is_open, tools, wait_until
@@ -32,15 +32,19 @@ from tests.support.stores import RedisServer
 CONFIG: Final = ROOT / "deploy" / "scheduler" / "kube-scheduler-config.yaml"
 RECOVERY_S: Final = 120.0
 SETTLED_S: Final = 120.0
-TTL_S: Final = 20
 LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/bulkhead-scheduler"
 
 
 class World:
     """Start it with `with`; then `use`."""
 
-    def __init__(self, directory: Path, *, seed: int = 1, per_second: float = 12, lease_s: int = 15) -> None:
+    def __init__(
+        self, directory: Path, *, seed: int = 1, per_second: float = 12, lease_s: int = 15,
+        outage_s: float = 30.0, reservation_s: int = 20,
+    ) -> None:  # fmt: skip
         self.directory, self._seed, self._per_second, self.lease_s = directory, seed, per_second, lease_s
+        self.outage_s, self.reservation_s = outage_s, reservation_s
+        self.place: Path | None = None
         self.replicas: list[Replica] = []
         self.redis: RedisServer | None = None
         self.store = ""
@@ -66,6 +70,7 @@ class World:
             ControlPlane(tools("kube-scheduler"), self.directory / "plane", {ACCOUNT: ()}, flags)
         )
         self.api = self.plane.api()
+        warm_up()
         self.settable_clock = build_clock(self.directory)
         self.authority, self.tls = server_files(self.directory)
         self.caller = self.authority.issue("caller")
@@ -77,22 +82,16 @@ class World:
         self._open.callback(self.judge.close)
         self.service = Service(lambda: self.replicas)
         self._open.callback(self.service.close)
-        self._open.callback(self._end_replicas)
         self.scheduler = KubeScheduler(self.plane, self._scheduler_fields())
         self.scheduler.wait_ready()
         self.driver = Driver(self.plane, self.judge, self._seed, self._per_second)
         self.driver.pause()
         self._open.callback(self.driver.close)
+        self._open.callback(self.retire)
 
     def close(self) -> None:
         """Ends everything and proves that no process, port, thread or mount is left."""
-        replicas, ports = [], []
-        for one in self.replicas:
-            replicas.append(one)
-            ports += [one.port, one.health]
         self._open.close()
-        assert not any(one.alive() for one in replicas)
-        assert not [port for port in ports if is_open(port)]
         assert threading.active_count() <= self._threads, threading.enumerate()
         assert str(self.directory) not in Path("/proc/mounts").read_text()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -109,9 +108,9 @@ class World:
 
     # --- replicas -------------------------------------------------------------------------------------------
 
-    def use(self, store: str, count: int, *flags: str, place: Path | None = None) -> None:
-        """From now on so many replicas on a new store, `sqlite` (in `place`) or `redis`; work goes on."""
-        self._end_replicas()
+    def use(self, store: str, count: int, *flags: str) -> None:
+        """From now on so many replicas on a new store, `sqlite` (in `place` if that is set) or `redis`."""
+        self.retire()
         self._uses += 1
         home = self.directory / f"use{self._uses}"
         home.mkdir()
@@ -119,13 +118,14 @@ class World:
             self.redis = RedisServer(home / "redis", "--appendonly yes --appendfsync always")
             self.store = f"{self.redis.address}?patience=3"
         else:
-            self.store = f"sqlite:{(place or home) / 'ledger.db'}?patience=3"
+            self.store = f"sqlite:{(self.place or home) / 'ledger.db'}?patience=3"
         self.write_tenants(cast.tenant_files())
-        given = (f"--lease-seconds={self.lease_s}", f"--reservation-seconds={TTL_S}", *flags)
+        given = (f"--lease-seconds={self.lease_s}", f"--reservation-seconds={self.reservation_s}", *flags)
+        account = self.plane.kubeconfig(ACCOUNT)
         self.replicas = [
-            Replica(home / f"replica{number}", self.plane.kubeconfig(ACCOUNT), self.tenants, self.store, self.tls, given)
+            Replica(home / f"replica{number}", account, self.tenants, self.store, self.tls, given)
             for number in range(count)
-        ]  # fmt: skip
+        ]
         if self.settable_clock:
             shutil.copy(self.directory / "clock.so", home)
         for replica in self.replicas:
@@ -135,13 +135,17 @@ class World:
         self.driver.resume()
         self.recovered(time.monotonic())
 
-    def _end_replicas(self) -> None:
-        for replica in self.replicas:
+    def retire(self) -> None:
+        """Ends the replicas and their store; proves that their processes and ports are gone."""
+        self.driver.pause()
+        replicas, self.replicas = self.replicas, []
+        for replica in replicas:
             replica.send(signal.SIGCONT)
             replica.end(signal.SIGTERM)
         if self.redis is not None:
             self.redis.kill()
             self.redis = None
+        assert not [one.port for one in replicas if is_open(one.port) or is_open(one.health)]
 
     def leader(self) -> Replica:
         """The replica that holds the lease."""
