@@ -18,7 +18,7 @@ from sandbox_runtime.protocol.errors import RequestFailed
 from tests.support.guest_sessions import ROOTFS, GuestSession, archive, booted, config
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
-BIND = {"type": "bind", "options": ["rbind"]}
+BIND = {"type": "bind", "options": ["rbind", "rw"]}
 
 
 @pytest.fixture(scope="module")
