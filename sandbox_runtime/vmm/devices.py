@@ -151,6 +151,17 @@ class ListeningSocket(NamedTuple):
         return option("chardev", "socket", {"id": self.id, "fd": self.fd, "server": True, "wait": False})
 
 
+class ConnectedSocket(NamedTuple):
+    """A character device on a connected unix socket that is passed as `fd`: the way to a vhost-user process."""
+
+    id: str
+    fd: int
+
+    def argv(self) -> list[str]:
+        """QEMU is the client."""
+        return option("chardev", "socket", {"id": self.id, "fd": self.fd})
+
+
 class RingBuffer(NamedTuple):
     """A character device that keeps the last `size_bytes` (a power of two) written to it, for `ringbuf-read`."""
 
@@ -292,6 +303,11 @@ def rng() -> Sequence[Part]:
 def nic(mac: str) -> Device:
     """A virtio network card on the backend `net`."""
     return Device("virtio-net-device", "nic", {"netdev": "net", "mac": mac})
+
+
+def shared_directory(number: int, tag: str) -> Device:
+    """A host directory that a virtiofsd on the character device `fs<number>` serves; mounted in the guest by `tag`."""
+    return Device("vhost-user-fs-device", f"share{number}", {"chardev": f"fs{number}", "tag": tag})
 
 
 def fixed_disk(disk: str, node: str, serial: str = "") -> Device:

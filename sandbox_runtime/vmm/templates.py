@@ -16,9 +16,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
-from sandbox_runtime.errors import JournalCorrupt, TemplateUnusable
+from sandbox_runtime.errors import HostUnfit, JournalCorrupt, TemplateUnusable
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm import memory
 from sandbox_runtime.vmm.cgroup import Cgroup
@@ -117,7 +118,9 @@ class Templates:
         """On disk: load its memory, and start a process that keeps it."""
         try:
             facts = self._facts(key)
-            loaded = memory.load(self.root / key / "memory", facts.memory_bytes, facts.memory_digest)
+            loaded = memory.load_apart(
+                self.root / key / "memory", facts.memory_bytes, facts.memory_digest, self._group()
+            )
         except (TemplateUnusable, OSError):
             return None
         try:
@@ -168,10 +171,16 @@ class Templates:
 
     def _keep(self, key: str, fd: int) -> None:
         self.holders.mkdir(parents=True, exist_ok=True)
-        holder = memory.hold(fd, tuple(self.cgroup.join_files()))
+        holder = memory.hold(fd, self._group())
         fresh = self.holders / f".{key}.{os.getpid()}"
         fresh.write_text(str(holder))
         fresh.replace(self.holders / key)
+
+    def _group(self) -> tuple[Path, ...]:
+        """Where this user may make control groups, ours: no pod pays for what all use."""
+        with suppress(HostUnfit):
+            self.cgroup.create()
+        return tuple(file for file in self.cgroup.join_files() if os.access(file, os.W_OK))
 
     def _drop(self, key: str) -> None:
         place = self.holders / key

@@ -19,6 +19,8 @@ from sandbox_runtime.vmm.qmp import Qmp
 from sandbox_runtime.vmm.spawn import Child
 
 SAID_LIMIT = 4_096
+BALLOON = "/machine/peripheral/balloon"
+UNKNOWN = 1 << 63  # all bits set: the guest did not say
 
 
 class Started(NamedTuple):
@@ -59,7 +61,7 @@ class Vm:
         self.started = Started(False, "", "", ())
         self.disks = Disks(qmp)
         self.memory_bytes = 0
-        self._paths, self._uid = paths, uid
+        self._paths, self._uid, self._polled = paths, uid, False
 
     @property
     def pids(self) -> list[int]:
@@ -80,6 +82,19 @@ class Vm:
     def usable_memory(self) -> int:
         """What the balloon leaves of the guest's memory now."""
         return int(self.qmp.command("query-balloon")["actual"])
+
+    def guest_statistics(self) -> dict[str, int]:
+        """What the guest's balloon driver says of its memory, in bytes by QEMU's names; empty before its first word.
+
+        Asked for the first time, QEMU begins to poll the guest every two seconds.
+        """
+        if not self._polled:
+            self.qmp.command("qom-set", path=BALLOON, property="guest-stats-polling-interval", value=2)
+            self._polled = True
+        found = self.qmp.command("qom-get", path=BALLOON, property="guest-stats")
+        return {
+            name: int(value) for name, value in found.get("stats", {}).items() if 0 <= int(value) < UNKNOWN
+        }
 
     # --- its end --------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ import mmap
 import multiprocessing
 import os
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import BadInput, HostUnfit, VmmFailed
 from sandbox_runtime.model import Io
 from sandbox_runtime.protocol.messages import Configure, Configured
-from sandbox_runtime.vmm import machine, recover, users
+from sandbox_runtime.vmm import recover, tap, users
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.launch import Launcher
 from sandbox_runtime.vmm.memory import held
@@ -53,7 +55,7 @@ def own() -> Iterator[Launcher]:
 
 
 def key_of(starts: Launcher) -> str:
-    return machine.digest(request("x").shape(starts.host), starts.host.build)
+    return starts.key(request("x"))
 
 
 def children() -> set[int]:
@@ -134,6 +136,54 @@ def test_without_kvm_nothing_starts_unless_emulation_is_allowed(own: Launcher) -
     with pytest.raises(HostUnfit, match="no usable KVM"):
         own.start(request("wall")._replace(allow_emulation=False))
     assert left_behind(own.paths) == []
+
+
+@as_root
+def test_a_machine_with_a_network_card_is_restored_too(own: Launcher) -> None:
+    card = tap.open_tap(f"bh{os.getpid()}")
+    try:
+        vm = own.start(request("wired")._replace(tap=card))
+        try:
+            assert vm.started.restored, vm.started.why_cold
+            with session(vm) as channel:
+                guest = GuestSession(None, channel)  # type: ignore[arg-type] # it is asked for its console only
+                guest.lay_out_rootfs()
+                assert b"eth0" in guest.run(["cat", "/proc/1/net/dev"], namespaces=[{"type": "mount"}]).stdout
+        finally:
+            vm.close()
+    finally:
+        os.close(card)
+    assert not Path(f"/sys/class/net/bh{os.getpid()}").exists()
+
+
+@as_root
+def test_a_machine_with_a_directory_of_the_host_is_booted(own: Launcher, tmp_path: Path) -> None:
+    daemon = Path("/usr/lib/qemu/virtiofsd")
+    if not daemon.exists():
+        pytest.skip("no C virtiofsd here: apt-get install qemu-system-common")
+    (tmp_path / "shared").mkdir()
+    socket_path = tmp_path / "s"
+    argv = [
+        str(daemon),
+        f"--socket-path={socket_path}",
+        "-o",
+        f"source={tmp_path}/shared",
+        "-o",
+        "sandbox=chroot",
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as serving:
+        while not socket_path.exists():
+            time.sleep(0.01)
+        with socket.socket(socket.AF_UNIX) as way:
+            way.connect(str(socket_path))
+            vm = own.start(request("sharing")._replace(shares=(("host", way.fileno()),)))
+        try:
+            assert not vm.started.restored
+            assert "virtiofs" in vm.started.why_cold
+            assert answers(vm)
+        finally:
+            vm.close()
+            serving.kill()
 
 
 @as_root
