@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def boot(launcher: Launcher, request: Request, folder: Path) -> float:
         return time.monotonic() - begin
 
 
-def _by_path(argv: list[str], files: dict[Fd, Path | None], folder: Path) -> list[str]:
+def _by_path(argv: list[str], files: Mapping[Fd, Path | None], folder: Path) -> list[str]:
     """Our arguments with paths for descriptors, and without the seccomp filter."""
     filters = argv.index("-sandbox")
     words = argv[:filters] + argv[filters + 2 :]
