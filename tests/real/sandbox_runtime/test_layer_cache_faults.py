@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.real
 KILLS = int(os.environ.get("BULKHEAD_BUILDER_KILLS", "25"))
 BUILDER = """
 import sys
+from functools import partial
 from pathlib import Path
 from sandbox_runtime.rootfs.cache import LayerCache
 from sandbox_runtime.rootfs.layer.archive import write_archive
@@ -137,6 +139,10 @@ def test_a_disk_for_a_container_that_finds_no_room_leaves_no_file(small_disk: Pa
     assert not (small_disk / "upper").exists()
 
 
+def _fill(content: bytes, fd: int) -> int:
+    return os.write(fd, content)
+
+
 def _churn(directory: Path, seed: int, seconds: float) -> None:
     """Take layers, look into every one that was promised, let go, collect; all at once with others."""
     pick = random.Random(seed)  # noqa: S311
@@ -149,7 +155,7 @@ def _churn(directory: Path, seed: int, seconds: float) -> None:
         if pick.random() < 0.4:
             collect(cache, pick.choice([0, 30_000]))
             continue
-        layer = cache.acquire(key, holder, lambda fd, content=content: os.write(fd, content))
+        layer = cache.acquire(key, holder, partial(_fill, content))
         for _ in range(3):
             assert layer.path.read_bytes() == content
             time.sleep(0)

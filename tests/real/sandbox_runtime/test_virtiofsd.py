@@ -58,7 +58,7 @@ def answered(tmp_path: Path) -> socket.socket:
     peer.settimeout(30)
     peer.connect(str(tmp_path / "s"))
     peer.send(GET_FEATURES)
-    assert len(peer.recv(100)) == 20
+    assert len(peer.recv(20, socket.MSG_WAITALL)) == 20
     return peer
 
 
@@ -84,22 +84,20 @@ def test_it_serves_one_directory_and_nothing_else(
 ) -> None:
     with listen(tmp_path) as server:
         argv = virtiofs.argv(program, Share("t", directory, read_only, owner), server.fileno(), UID)
-        with subprocess.Popen(argv, pass_fds=[server.fileno()], stderr=subprocess.DEVNULL) as process:
-            peer = answered(tmp_path)
+        process = subprocess.Popen(argv, pass_fds=[server.fileno()], stderr=subprocess.DEVNULL)
+        with process, answered(tmp_path):
             members = family(process.pid)
-            serving = members[-1]
-            assert [path.name for path in Path(f"/proc/{serving}/root").iterdir()] == ["f"]
-            uids = Path(f"/proc/{serving}/status").read_text().split("Uid:")[1].split()[:4]
+            serving = Path(f"/proc/{members[-1]}")
+            assert [path.name for path in (serving / "root").iterdir()] == ["f"]
+            uids = (serving / "status").read_text().split("Uid:")[1].split()[:4]
             assert set(uids) == {str(UID if owner is ShareOwner.SANDBOX else 0)}
-            new = Path(f"/proc/{serving}/root/new")
             if read_only:
                 with pytest.raises(OSError, match="Read-only"):
-                    new.touch()
+                    (serving / "root/new").touch()
             else:
-                new.touch()
-            assert Path(f"/proc/{serving}/net/dev").read_text().count(":") == 1  # loopback alone
-            peer.close()
-            assert all(ended(pid) for pid in members)
+                (serving / "root/new").touch()
+            assert (serving / "net/dev").read_text().count(":") == 1  # loopback alone
+        assert all(ended(pid) for pid in members)
 
 
 def test_it_does_not_outlive_its_parent(program: virtiofs.Program, directory: Path, tmp_path: Path) -> None:
