@@ -68,6 +68,8 @@ def build(kind: Any, value: Any, path: str) -> Any:
         return _bytes(_expect(str, value, path), path)
     if kind is int and not -_LARGEST_INT <= _expect(int, value, path) < _LARGEST_INT:
         raise ProtocolViolation("bad-message", f"{path}: beyond 64 bits")
+    if kind is str:
+        return _text(value, path)
     return _expect(kind, value, path)
 
 
@@ -86,6 +88,15 @@ def _expect(kind: type, value: Any, path: str) -> Any:
             "bad-message", f"{path}: {type(value).__name__} where {kind.__name__} belongs"
         )
     return value
+
+
+def _text(value: Any, path: str) -> str:
+    text: str = _expect(str, value, path)
+    try:
+        text.encode()  # JSON can spell half a character (\\ud800), which no file or terminal takes
+    except UnicodeEncodeError:
+        raise ProtocolViolation("bad-message", f"{path}: no text") from None
+    return text
 
 
 def _bytes(text: str, path: str) -> bytes:

@@ -1,15 +1,32 @@
-"""What can break on the wire between host and guest.
+"""What can break between host and guest.
 
-ProtocolViolation     the guest sent what the protocol forbids: its channel is over, nothing else is
+GuestFailed (of the runtime's tree)
+├── ProtocolViolation   the guest sent what the protocol forbids: its channel is over, nothing else is
+├── RequestFailed       the agent answered with a failure; `code` is one of `messages.FAILURES`, or newer
+└── ChannelClosed       the connection ended, or the guest did not answer in time
 """
 
 from __future__ import annotations
 
+from sandbox_runtime.errors import GuestFailed
 
-class ProtocolViolation(Exception):
-    """The other end broke the rules of the wire; `reason` is one word for metrics, the text has the numbers."""
+
+class ProtocolViolation(GuestFailed):
+    """The guest broke the rules of the wire; `reason` is one word for metrics, `detail` has the numbers."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__("protocol", f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class RequestFailed(GuestFailed):
+    """The agent could not do what was asked; the message is the guest's, and of no trust."""
+
+    def __init__(self, method: str, code: str, message: str) -> None:
+        super().__init__(method, f"{code}: {message}")
+        self.method, self.code, self.message = method, code, message
+
+
+class ChannelClosed(GuestFailed):
+    """Nothing comes from this guest any more, or not in the time that was allowed."""

@@ -84,7 +84,6 @@ class Configure(NamedTuple):
     clock_ns: int
     hostname: str
     machine_id: str
-    boot_id: str
 
 
 class Configured(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from sandbox_runtime.errors import HostUnfit
@@ -70,14 +71,7 @@ def probe_accel(paths: Paths) -> Accel:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     verdict = probe()
-    text = json.dumps({"key": key, **verdict._asdict()})
-    fresh = place.with_suffix(f".{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text)
-        fresh.replace(place)
-    except OSError:
-        fresh.unlink(missing_ok=True)  # a verdict that cannot be kept is asked for again
+    _keep(place, json.dumps({"key": key, **verdict._asdict()}))
     return verdict
 
 
@@ -85,6 +79,18 @@ def require(accel: Accel, allow_emulation: bool) -> None:
     """Refuse to start what would have no wall around it."""
     if not accel.usable and not allow_emulation:
         raise HostUnfit("this host has no usable KVM", accel.why, REMEDY)
+
+
+def _keep(place: Path, text: str) -> None:
+    """A verdict that cannot be kept is asked for again."""
+    fresh = place.with_suffix(f".{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text)
+        fresh.replace(place)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
 
 
 def _report(writer: int) -> None:

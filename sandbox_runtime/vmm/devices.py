@@ -151,6 +151,17 @@ class ListeningSocket(NamedTuple):
         return option("chardev", "socket", {"id": self.id, "fd": self.fd, "server": True, "wait": False})
 
 
+class ConnectedSocket(NamedTuple):
+    """A character device on a connected unix socket that is passed as `fd`: the way to a vhost-user process."""
+
+    id: str
+    fd: int
+
+    def argv(self) -> list[str]:
+        """QEMU is the client."""
+        return option("chardev", "socket", {"id": self.id, "fd": self.fd})
+
+
 class RingBuffer(NamedTuple):
     """A character device that keeps the last `size_bytes` (a power of two) written to it, for `ringbuf-read`."""
 
@@ -294,6 +305,11 @@ def nic(mac: str) -> Device:
     return Device("virtio-net-device", "nic", {"netdev": "net", "mac": mac})
 
 
+def shared_directory(number: int, tag: str) -> Device:
+    """A host directory that a virtiofsd on the character device `fs<number>` serves; mounted in the guest by `tag`."""
+    return Device("vhost-user-fs-device", f"share{number}", {"chardev": f"fs{number}", "tag": tag})
+
+
 def fixed_disk(disk: str, node: str, serial: str = "") -> Device:
     """A disk that is there from the start."""
     return Device("virtio-blk-device", disk, {"drive": node, "serial": serial})
@@ -302,18 +318,25 @@ def fixed_disk(disk: str, node: str, serial: str = "") -> Device:
 def scsi_disk(disk: str, node: str, serial: str, address: int) -> Device:
     """A disk that is plugged in; the guest knows it by `serial`. `address` is the SCSI target, 0 to 255."""
     where: Fields = {"bus": "scsi.0", "scsi-id": address, "lun": 0}
-    return Device("scsi-hd", disk, where | {"drive": node, "serial": serial, "device_id": serial})
+    solid: Fields = {
+        "rotation_rate": 1
+    }  # SBC: a medium that does not rotate; the guest then schedules nothing
+    return Device("scsi-hd", disk, where | solid | {"drive": node, "serial": serial, "device_id": serial})
 
 
 def throttle_group(name: str, io: Io) -> Object:
-    """The limits of one or more disks; 0 is none."""
-    limits: Fields = {
+    """A group with the limits of one or more disks."""
+    return Object("throttle-group", name, {"limits": throttle_limits(io)})
+
+
+def throttle_limits(io: Io) -> Fields:
+    """All four limits; 0 is none, for QEMU too."""
+    return {
         "iops-read": io.read_iops,
         "iops-write": io.write_iops,
         "bps-read": io.read_bytes_per_second,
         "bps-write": io.write_bytes_per_second,
     }
-    return Object("throttle-group", name, {"limits": {key: value for key, value in limits.items() if value}})
 
 
 def image_node(name: str, path: str, read_only: bool, group: str = "", direct: bool = False) -> BlockNode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from sandbox_runtime.model import Accel, AccelKind
 PROGRAM = "qemu-system-x86_64"
 MHZ = re.compile(r"^cpu MHz\s*:\s*([0-9.]+)", re.MULTILINE)
 
+SAME = re.compile(r"vendor_id|cpu family|model|stepping|microcode|flags|bugs|address sizes")
+
 
 class Host(NamedTuple):
     """What `start` must know of the host.
@@ -21,6 +24,7 @@ class Host(NamedTuple):
     Attributes:
         qemu: the program.
         build: names this very file: another size or time of change is another build.
+        cpu: names the CPU as guests on KVM see it.
         tsc_khz: rate of the time stamp counter; 0 where it is not known.
         kvm_group: who may open /dev/kvm.
         root: whether users, namespaces and control groups can be given to a VM.
@@ -28,6 +32,7 @@ class Host(NamedTuple):
 
     qemu: Path
     build: str
+    cpu: str
     tsc_khz: int
     kvm_group: int
     root: bool
@@ -42,11 +47,22 @@ def this_host(qemu: str = PROGRAM) -> Host:
         )
     program = Path(found).resolve()
     facts = program.stat()
-    mhz = MHZ.search(Path("/proc/cpuinfo").read_text())
-    khz = round(float(mhz.group(1))) * 1000 if mhz else 0
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    mhz = MHZ.search(cpuinfo)
     return Host(
-        program, f"{program}:{facts.st_size}:{facts.st_mtime_ns}", khz, _kvm_group(), os.geteuid() == 0
+        qemu=program,
+        build=f"{program}:{facts.st_size}:{facts.st_mtime_ns}",
+        cpu=cpu_digest(cpuinfo),
+        tsc_khz=round(float(mhz.group(1))) * 1000 if mhz else 0,
+        kvm_group=_kvm_group(),
+        root=os.geteuid() == 0,
     )
+
+
+def cpu_digest(cpuinfo: str) -> str:
+    """Model, features and flaws of the first CPU in /proc/cpuinfo: a guest that was saved on another must not go on."""
+    facts = [line for line in cpuinfo.partition("\n\n")[0].splitlines() if SAME.match(line)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
 def kvm_access(host: Host, accel: Accel) -> tuple[tuple[str, ...], tuple[int, ...]]:

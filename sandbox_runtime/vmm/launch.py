@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sandbox_runtime.errors import SandboxError, VmmFailed
-from sandbox_runtime.model import Accel, AccelKind, GuestImage
+from sandbox_runtime.model import Accel, AccelKind, GuestImage, Refused
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm import accel as accelerator
-from sandbox_runtime.vmm import machine, qmp, users
+from sandbox_runtime.vmm import machine, qmp, recover, tap, users
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.confine import Confinement
 from sandbox_runtime.vmm.host import Host, kvm_access
 from sandbox_runtime.vmm.machine import Fd, Shape
-from sandbox_runtime.vmm.processes import Process
-from sandbox_runtime.vmm.sizing import Size
+from sandbox_runtime.vmm.sizing import VMM_KVM, VMM_TCG, Size, refusal
 from sandbox_runtime.vmm.spawn import spawn
 from sandbox_runtime.vmm.templates import Template, Templates
 from sandbox_runtime.vmm.vm import Started, Vm, reap, remove
@@ -42,7 +41,8 @@ class Request(NamedTuple):
         id: of the sandbox.
         cgroup: joined by QEMU before it runs; made by the caller.
         tap: descriptor of an open tap, -1 for no network card.
-        shared_memory: a vhost-user process will map the memory: such a machine is booted, never restored.
+        shares: (tag, connected socket of its virtiofsd) of host directories; such a machine is booted, never restored:
+            virtiofsd keeps state of its own, and its guest's memory must be shared with it.
         use_template: False boots cold.
         allow_emulation: see `accel.require`.
         oom_score_adj: what the kernel adds when it chooses whom to kill; of the pod, by its class.
@@ -54,7 +54,7 @@ class Request(NamedTuple):
     accel: Accel
     cgroup: Cgroup = Cgroup("")
     tap: int = -1
-    shared_memory: bool = False
+    shares: tuple[tuple[str, int], ...] = ()
     use_template: bool = True
     allow_emulation: bool = False
     oom_score_adj: int = OOM_SCORE_ADJ
@@ -75,7 +75,7 @@ class Launcher:
     """
 
     def __init__(
-        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], None]
+        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], object]
     ) -> None:
         self.paths, self.host, self.templates, self.await_agent = paths, host, templates, await_agent
 
@@ -83,7 +83,7 @@ class Launcher:
         """A machine that runs; its agent may be spoken to at once. HostUnfit, VmmFailed."""
         accelerator.require(request.accel, request.allow_emulation)
         begin = time.monotonic()
-        why_cold = "the memory is shared with a vhost-user process" if request.shared_memory else ""
+        why_cold = "it has directories of the host by virtiofs" if request.shares else ""
         if request.use_template and not why_cold:
             try:
                 return self._restored(request, begin)
@@ -91,11 +91,21 @@ class Launcher:
                 why_cold = str(error)
         return self._cold(request, begin, why_cold)
 
+    def key(self, request: Request) -> str:
+        """Names the template that `request` is restored from; on KVM the guest has seen this very CPU."""
+        cpu = self.host.cpu if request.accel.kind is AccelKind.KVM else ""
+        return machine.digest(request.shape(self.host), f"{self.host.build} {cpu}")
+
+    def refusal(self, request: Request) -> Refused | None:
+        """Why the control group of `request` cannot hold it, or None."""
+        vmm = VMM_KVM if request.accel.kind is AccelKind.KVM else VMM_TCG
+        return refusal(request.size, request.cgroup.memory_limit(), vmm)
+
     # --- the two ways ---------------------------------------------------------------------------------------
 
     def _restored(self, request: Request, begin: float) -> Vm:
         shape = request.shape(self.host)
-        key = machine.digest(shape, self.host.build)
+        key = self.key(request)
         template = self.templates.ensure(
             key, shape.memory_bytes, lambda memory, state: self._make(request, shape, memory, state)
         )
@@ -124,8 +134,10 @@ class Launcher:
 
     def _cold(self, request: Request, begin: float, why_cold: str) -> Vm:
         shape = request.shape(self.host)
-        argv = machine.shared_booted(shape) if request.shared_memory else machine.booted(shape)
-        vm = self._spawn(request, self.paths.sandbox(request.id), argv, [], True)
+        tags = [tag for tag, _ in request.shares]
+        argv = machine.shared_booted(shape, tags) if tags else machine.booted(shape)
+        sockets = [(fd, machine.FIRST_SHARE + number) for number, (_, fd) in enumerate(request.shares)]
+        vm = self._spawn(request, self.paths.sandbox(request.id), argv, sockets, True)
         spawned = time.monotonic() - begin
         try:
             vm.qmp.command("query-status")
@@ -136,10 +148,17 @@ class Launcher:
 
     def _make(self, request: Request, shape: Shape, memory: int, state: int) -> None:
         """Boot a machine of nobody, wait for its agent, save it."""
-        name = f"template-{os.getpid()}-{os.urandom(4).hex()}"
+        name = f"{recover.MAKER}{os.getpid()}-{os.urandom(4).hex()}"
         plain = request._replace(id=name, cgroup=self.templates.cgroup)
-        passed = [(memory, int(Fd.MEMORY))]
-        vm = self._spawn(plain, self.paths.sandbox(name), machine.template(shape), passed, True)
+        if request.tap >= 0:
+            plain = plain._replace(tap=tap.nowhere())
+        try:
+            vm = self._spawn(
+                plain, self.paths.sandbox(name), machine.template(shape), [(memory, Fd.MEMORY)], True
+            )
+        finally:
+            if plain.tap >= 0:
+                os.close(plain.tap)
         try:
             with socket.socket(socket.AF_UNIX) as port:
                 port.connect(str(vm.channel_socket))
@@ -171,7 +190,7 @@ class Launcher:
                 [str(self.host.qemu), *argv],
                 fds,
                 self._confinement(request, directory, uid),
-                _recorder(directory),
+                lambda process: recover.record(directory, process, uid),
             )
         except BaseException:
             remove(self.paths, request.id, directory, uid)
@@ -256,18 +275,6 @@ def listen(path: Path) -> int:
         path.chmod(0o600)
         server.listen(8)
         return server.detach()
-
-
-def emulated(why: str) -> Accel:
-    """The verdict of a caller that does not want KVM."""
-    return Accel(AccelKind.TCG, False, why)
-
-
-def _recorder(directory: Path) -> Callable[[Process], None]:
-    def record(process: Process) -> None:
-        (directory / "vmm").write_text(f"{process}\n")
-
-    return record
 
 
 def _last_words(vm: Vm, phase: str, error: Exception) -> VmmFailed:

@@ -21,6 +21,9 @@ NEUTRAL_MAC = "02:00:00:00:00:01"  # of a template; the agent sets the real one
 LAYOUT = 1  # raised whenever the device list below changes
 
 
+FIRST_SHARE = 32  # descriptors of the sockets of virtiofsd
+
+
 class Fd(IntEnum):
     """Where a passed descriptor is found in QEMU."""
 
@@ -91,11 +94,14 @@ def booted(shape: Shape) -> list[str]:
     return _argv(shape, devices.AnonymousMemory("ram", shape.memory_bytes), _kernel(shape), reporting=True)
 
 
-def shared_booted(shape: Shape) -> list[str]:
-    """Boot with memory that a vhost-user process (virtiofsd) maps too."""
-    return _argv(
-        shape, devices.AnonymousMemory("ram", shape.memory_bytes, share=True), _kernel(shape), reporting=True
-    )
+def shared_booted(shape: Shape, tags: Sequence[str]) -> list[str]:
+    """Boot with memory that the virtiofsd behind each of `tags` maps too; their sockets are at FIRST_SHARE and on."""
+    shares: list[Part] = []
+    for number, tag in enumerate(tags):
+        shares.append(devices.ConnectedSocket(f"fs{number}", FIRST_SHARE + number))
+        shares.append(devices.shared_directory(number, tag))
+    memory = devices.AnonymousMemory("ram", shape.memory_bytes, share=True)
+    return _argv(shape, memory, [*shares, *_kernel(shape)], reporting=True)
 
 
 def template(shape: Shape) -> list[str]:

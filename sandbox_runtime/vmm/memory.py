@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,11 +70,52 @@ def _fill(fd: int, place: Path, digest: str) -> None:
 
 
 def hold(fd: int, cgroup: tuple[Path, ...]) -> Process:
-    """Start the process that keeps `fd` open when we are gone."""
-    child = spawn(HOLDER, [(fd, HELD)], Confinement(cgroup=cgroup, die_with_parent=False))
-    os.close(child.pidfd)
-    os.close(child.output)
-    return child.process
+    """Start the process that keeps `fd` open when we are gone; a grandchild, so that it is init's to reap."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            holder = spawn(HOLDER, [(fd, HELD)], Confinement(cgroup=cgroup, die_with_parent=False)).process
+            os.write(writer, str(holder).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    said = os.read(reader, 200).decode()
+    os.close(reader)
+    if not said:
+        raise TemplateUnusable("no process could be started that holds its memory")
+    return Process.parse(said)
+
+
+def load_apart(place: Path, size_bytes: int, digest: str, cgroup: tuple[Path, ...]) -> int:
+    """`load` in a child in `cgroup`: pages are charged to the group of whoever writes them first."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        _load_and_send(theirs, place, size_bytes, digest, cgroup)
+    theirs.close()
+    with ours:
+        why, fds, _, _ = socket.recv_fds(ours, 4096, 1)
+    os.waitpid(child, 0)
+    if not fds:
+        raise TemplateUnusable(why.decode(errors="replace") or f"{place}: its loader died")
+    os.set_inheritable(fds[0], False)
+    return fds[0]
+
+
+def _load_and_send(
+    theirs: socket.socket, place: Path, size_bytes: int, digest: str, cgroup: tuple[Path, ...]
+) -> None:
+    """The child; never returns."""
+    try:
+        for file in cgroup:
+            file.write_text("0")
+        socket.send_fds(theirs, [b"loaded"], [load(place, size_bytes, digest)])
+    except BaseException as error:
+        theirs.send(str(error).encode()[:4000] or b"failed")
+    finally:
+        os._exit(0)
 
 
 def held(holder: Process) -> int | None:

@@ -97,19 +97,23 @@ class Qmp:
         self.events.clear()
         return taken
 
-    def wait_event(self, names: frozenset[str], timeout: float) -> dict[str, Any]:
-        """The next event of one of `names`; others are dropped. QmpFailed after `timeout` seconds."""
+    def wait_event(self, names: frozenset[str], timeout: float, device: str = "") -> dict[str, Any]:
+        """The next event of one of `names`, about `device` where one is given; all others stay for `take_events`.
+
+        QmpFailed after `timeout` seconds.
+        """
+        what = " or ".join(sorted(names))
         deadline = time.monotonic() + timeout
         while True:
-            while self.events:
-                event = self.events.popleft()
-                if event.get("event") in names:
+            for event in self.events:
+                if event.get("event") in names and device in ("", _data(event).get("device")):
+                    self.events.remove(event)
                     return event
             if self._closed:
-                raise QmpFailed(" or ".join(sorted(names)), self._closed)
+                raise QmpFailed(what, self._closed)
             left = deadline - time.monotonic()
             if left <= 0 or not _readable(self._socket, left):
-                raise QmpFailed(" or ".join(sorted(names)), f"did not happen in {timeout:g} s")
+                raise QmpFailed(what, f"did not happen in {timeout:g} s")
             self._read()
 
     def close(self) -> None:
@@ -213,6 +217,11 @@ def _readable(connection: socket.socket, seconds: float) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(max(0, seconds * 1000)))
+
+
+def _data(event: dict[str, Any]) -> dict[str, Any]:
+    data = event.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def _error_of(reply: dict[str, Any] | None) -> str:

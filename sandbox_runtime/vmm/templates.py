@@ -16,16 +16,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
-from sandbox_runtime.errors import JournalCorrupt, TemplateUnusable
+from sandbox_runtime.errors import HostUnfit, JournalCorrupt, TemplateUnusable
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm import memory
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.processes import Process
 
 STATE_LIMIT = 16 << 20  # device state of a microvm is some 70 KB
-CGROUP = Cgroup("bulkhead/templates")  # the memory of a template is charged to nobody's pod
+CGROUP = Cgroup("bulkhead-templates")  # the memory of a template is charged to nobody's pod
 
 
 class Template(NamedTuple):
@@ -95,6 +96,8 @@ class Templates:
                 removed.append(key)
                 del sizes[key]
         self._sweep()
+        if not self.keys():
+            self.cgroup.remove()
         return removed
 
     # --- steps ----------------------------------------------------------------------------------------------
@@ -117,7 +120,9 @@ class Templates:
         """On disk: load its memory, and start a process that keeps it."""
         try:
             facts = self._facts(key)
-            loaded = memory.load(self.root / key / "memory", facts.memory_bytes, facts.memory_digest)
+            loaded = memory.load_apart(
+                self.root / key / "memory", facts.memory_bytes, facts.memory_digest, self._group()
+            )
         except (TemplateUnusable, OSError):
             return None
         try:
@@ -130,6 +135,7 @@ class Templates:
 
     def _made(self, key: str, memory_bytes: int, make: Make) -> Template:
         self._drop(key)
+        self._group()  # its maker joins it
         making = self.root / f".making-{key}-{os.getpid()}"
         making.mkdir()
         fd = memory.create(memory_bytes)
@@ -168,10 +174,16 @@ class Templates:
 
     def _keep(self, key: str, fd: int) -> None:
         self.holders.mkdir(parents=True, exist_ok=True)
-        holder = memory.hold(fd, tuple(self.cgroup.join_files()))
+        holder = memory.hold(fd, self._group())
         fresh = self.holders / f".{key}.{os.getpid()}"
         fresh.write_text(str(holder))
         fresh.replace(self.holders / key)
+
+    def _group(self) -> tuple[Path, ...]:
+        """Where this user may make control groups, ours: no pod pays for what all use."""
+        with suppress(HostUnfit):
+            self.cgroup.create()
+        return tuple(file for file in self.cgroup.join_files() if os.access(file, os.W_OK))
 
     def _drop(self, key: str) -> None:
         place = self.holders / key

@@ -10,29 +10,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox_runtime.errors import VmmFailed
-from sandbox_runtime.model import Accel, Io
+from sandbox_runtime.model import Accel
 from sandbox_runtime.paths import Paths
-from sandbox_runtime.vmm import devices, users
+from sandbox_runtime.vmm import users
+from sandbox_runtime.vmm.disks import Disks
 from sandbox_runtime.vmm.processes import ended
 from sandbox_runtime.vmm.qmp import Qmp
 from sandbox_runtime.vmm.spawn import Child
 
-FIRST_TARGET, LAST_TARGET = 1, 255
-GONE = frozenset({"DEVICE_DELETED"})
-DETACH_SECONDS = 10.0
 SAID_LIMIT = 4_096
-UNLIMITED = Io()
-COUNTERS = ("rd_bytes", "wr_bytes", "rd_operations", "wr_operations")
-
-
-class Disk(NamedTuple):
-    """A plugged disk; the guest finds it by `serial`."""
-
-    id: str
-    serial: str
-    target: int
-    fd_set: int
-    throttled: bool
+BALLOON = "/machine/peripheral/balloon"
+UNKNOWN = 1 << 63  # all bits set: the guest did not say
 
 
 class Started(NamedTuple):
@@ -61,7 +49,7 @@ class Vm:
         qmp: its monitor.
         child: the QEMU process.
         channel_socket: where the agent's port is reached.
-        disks: what is plugged in.
+        disks: plugs disks in and out.
         memory_bytes: all of the guest's memory.
     """
 
@@ -71,10 +59,9 @@ class Vm:
         self.id, self.accel, self.child, self.qmp = sandbox_id, accel, child, qmp
         self.directory, self.channel_socket = directory, directory / "agent.sock"
         self.started = Started(False, "", "", ())
-        self.disks: dict[str, Disk] = {}
+        self.disks = Disks(qmp)
         self.memory_bytes = 0
-        self._paths, self._uid = paths, uid
-        self._sets = 100
+        self._paths, self._uid, self._polled = paths, uid, False
 
     @property
     def pids(self) -> list[int]:
@@ -86,71 +73,6 @@ class Vm:
         """Whether QEMU runs; a guest that has ended leaves it paused until `close`."""
         return not ended(self.child.pidfd, 0)
 
-    # --- disks ----------------------------------------------------------------------------------------------
-
-    def attach_disk(
-        self,
-        disk_id: str,
-        fd: int,
-        serial: str,
-        read_only: bool = False,
-        io: Io = UNLIMITED,
-        direct: bool = False,
-    ) -> Disk:
-        """Plug in the image or device behind `fd` (the caller closes its own). The guest sees it by `serial`.
-
-        Everything is asked for in one go: passing the descriptor, the throttle group, the node, the disk.
-        """
-        self._sets += 1
-        disk = Disk(disk_id, serial, self._free_target(), self._sets, any(io))
-        group = f"t-{disk_id}" if disk.throttled else ""
-        asked = [(self.qmp.send_fd(fd, disk.fd_set), "add-fd")]
-        if group:
-            asked.append(
-                (self.qmp.send("object-add", devices.throttle_group(group, io).json()), "object-add")
-            )
-        node = devices.image_node(disk_id, f"/dev/fdset/{disk.fd_set}", read_only, group, direct)
-        asked.append((self.qmp.send("blockdev-add", node.fields), "blockdev-add"))
-        plug = devices.scsi_disk(f"d-{disk_id}", disk_id, serial, disk.target)
-        asked.append((self.qmp.send("device_add", plug.json()), "device_add"))
-        for number, name in asked:
-            self.qmp.answer(number, name)
-        self.disks[disk_id] = disk
-        return disk
-
-    def detach_disk(self, disk_id: str) -> None:
-        """Unplug; waits until the guest has let go."""
-        disk = self.disks[disk_id]
-        self.qmp.command("device_del", id=f"d-{disk_id}")
-        self.qmp.wait_event(GONE, DETACH_SECONDS)
-        self.qmp.command("blockdev-del", node_name=disk_id)
-        if disk.throttled:
-            self.qmp.command("object-del", id=f"t-{disk_id}")
-        self.qmp.command("remove-fd", fdset_id=disk.fd_set)
-        del self.disks[disk_id]
-
-    def throttle(self, disk_id: str, io: Io) -> None:
-        """Change the limits of a disk that was attached with some."""
-        group = devices.throttle_group("", io)
-        self.qmp.command(
-            "qom-set", path=f"/objects/t-{disk_id}", property="limits", value=group.fields["limits"]
-        )
-
-    def block_statistics(self) -> dict[str, dict[str, int]]:
-        """Disk -> counters since it was plugged in: bytes and operations read and written."""
-        found = {}
-        for entry in self.qmp.command("query-blockstats"):
-            name = Path(str(entry.get("qdev", ""))).parts
-            stats = entry.get("stats", {})
-            disk = next((part.removeprefix("d-") for part in name if part.startswith("d-")), "")
-            if disk in self.disks:
-                found[disk] = {key: int(stats.get(key, 0)) for key in COUNTERS}
-        return found
-
-    def _free_target(self) -> int:
-        taken = {disk.target for disk in self.disks.values()}
-        return next(target for target in range(FIRST_TARGET, LAST_TARGET + 1) if target not in taken)
-
     # --- memory ---------------------------------------------------------------------------------------------
 
     def set_memory(self, usable_bytes: int) -> None:
@@ -160,6 +82,19 @@ class Vm:
     def usable_memory(self) -> int:
         """What the balloon leaves of the guest's memory now."""
         return int(self.qmp.command("query-balloon")["actual"])
+
+    def guest_statistics(self) -> dict[str, int]:
+        """What the guest's balloon driver says of its memory, in bytes by QEMU's names; empty before its first word.
+
+        Asked for the first time, QEMU begins to poll the guest every two seconds.
+        """
+        if not self._polled:
+            self.qmp.command("qom-set", path=BALLOON, property="guest-stats-polling-interval", value=2)
+            self._polled = True
+        found = self.qmp.command("qom-get", path=BALLOON, property="guest-stats")
+        return {
+            name: int(value) for name, value in found.get("stats", {}).items() if 0 <= int(value) < UNKNOWN
+        }
 
     # --- its end --------------------------------------------------------------------------------------------
 

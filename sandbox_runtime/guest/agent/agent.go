@@ -17,7 +17,8 @@ type agent struct {
 	mu         sync.Mutex
 	current    *session
 	containers map[string]*container
-	bootID     string
+	bootID     string // empty until configure: the kernel makes it when it is first read, see there
+	memory     *memoryWatch
 	modules    *modules
 }
 
@@ -26,7 +27,7 @@ func newAgent(state string) *agent {
 		state = "/run/bulkhead"
 	}
 	a := &agent{state: state, reaper: newReaper(), containers: map[string]*container{}}
-	a.bootID = readText("/proc/sys/kernel/random/boot_id")
+	a.memory = newMemoryWatch(a)
 	go a.reaper.run()
 	return a
 }

@@ -46,7 +46,14 @@ func (s *session) request(f frame) bool {
 		s.mu.Lock()
 		s.requests--
 		s.mu.Unlock()
+		then, more := result.(afterwards)
+		if more {
+			result = then.answer
+		}
 		s.answer(f.id, result, err)
+		if more && err == nil {
+			then.do()
+		}
 	}()
 	return true
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 )
@@ -17,6 +18,8 @@ func main() {
 	switch {
 	case os.Getpid() == 1:
 		boot()
+	case filepath.Base(os.Args[0]) == "modprobe":
+		modprobe(os.Args[1:])
 	case len(os.Args) == 3 && os.Args[1] == "-fd":
 		serveDescriptor(os.Args[2])
 	default:

@@ -100,3 +100,10 @@ func (r *reaper) claim(pid int) chan ending {
 	}
 	return channel
 }
+
+// kill sends a signal to a process that somebody still waits for; under the lock its number cannot be another's.
+func (r *reaper) kill(pid int, number syscall.Signal) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting[pid] != nil && syscall.Kill(pid, number) == nil
+}

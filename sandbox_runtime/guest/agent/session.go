@@ -23,6 +23,7 @@ type session struct {
 	outs     map[uint32]*outStream
 	requests int
 	events   uint32
+	gone     chan struct{} // closed when the session is over
 }
 
 // serve answers one host after another, for as long as the port lives.
@@ -31,7 +32,8 @@ func (a *agent) serve(p *port) {
 	for {
 		nonce, err := reader.mark()
 		if err == nil {
-			s := &session{port: p, agent: a, ins: map[uint32]*inStream{}, outs: map[uint32]*outStream{}}
+			s := &session{port: p, agent: a, ins: map[uint32]*inStream{}, outs: map[uint32]*outStream{},
+				gone: make(chan struct{})}
 			err = s.run(nonce, reader)
 			s.close()
 		}
@@ -137,6 +139,7 @@ func (s *session) close() {
 	ins, outs := s.ins, s.outs
 	s.ins, s.outs = nil, nil
 	s.mu.Unlock()
+	close(s.gone)
 	for _, stream := range ins {
 		stream.die()
 	}

@@ -81,7 +81,6 @@ type msgConfigure struct {
 	ClockNs   int64  `json:"clock_ns"`
 	Hostname  string `json:"hostname"`
 	MachineId string `json:"machine_id"`
-	BootId    string `json:"boot_id"`
 }
 
 type msgConfigured struct {

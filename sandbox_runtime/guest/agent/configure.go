@@ -1,0 +1,91 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const (
+	leastEntropy     = 32
+	mostEntropy      = 4096
+	addEntropy       = 0x40085203 // RNDADDENTROPY
+	reseedGenerator  = 0x5207     // RNDRESEEDCRNG
+	clockRealtime    = 0
+	sysClockSettime  = 227
+	sysClockGettime  = 228
+	bootIDFile       = "/proc/sys/kernel/random/boot_id"
+	machineIDFile    = "/run/machine-id"
+	plausibleClockNs = int64(1) << 60 // the year 2006: earlier is a mistake of the caller
+)
+
+// configure makes a restored guest differ from every other that came from the same template. Entropy comes first:
+// everything random is made from it. The kernel makes its boot id when it is first read, so nothing may read it in a
+// guest that is to become a template; here it is read for the first time.
+func (a *agent) configure(params *msgConfigure) (any, error) {
+	if len(params.Entropy) < leastEntropy || len(params.Entropy) > mostEntropy {
+		return nil, fail("bad-request", "%d bytes of entropy, from %d to %d", len(params.Entropy), leastEntropy, mostEntropy)
+	}
+	if err := reseed(params.Entropy); err != nil {
+		return nil, failOn("/dev/random", err)
+	}
+	step, err := setClock(params.ClockNs)
+	if err != nil {
+		return nil, err
+	}
+	if params.Hostname != "" {
+		if err := syscall.Sethostname([]byte(params.Hostname)); err != nil {
+			return nil, failOn("hostname", err)
+		}
+	}
+	if params.MachineId != "" {
+		if err := os.WriteFile(machineIDFile, []byte(params.MachineId+"\n"), 0o444); err != nil {
+			return nil, failOn(machineIDFile, err)
+		}
+	}
+	id := readText(bootIDFile)
+	a.mu.Lock()
+	a.bootID = id
+	a.mu.Unlock()
+	return msgConfigured{id, step}, nil
+}
+
+func reseed(entropy []byte) error {
+	random, err := os.OpenFile("/dev/random", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer random.Close()
+	var pool struct {
+		bits, size int32
+		bytes      [mostEntropy]byte
+	}
+	pool.size = int32(copy(pool.bytes[:], entropy))
+	pool.bits = pool.size * 8
+	if err := control(random, addEntropy, unsafe.Pointer(&pool)); err != nil {
+		return err
+	}
+	return control(random, reseedGenerator, nil)
+}
+
+// setClock sets the wall clock and returns by how much that moved it.
+func setClock(wantedNs int64) (int64, error) {
+	if wantedNs < plausibleClockNs {
+		return 0, fail("bad-request", "clock %d ns is long past", wantedNs)
+	}
+	step := wantedNs - time.Now().UnixNano()
+	at := syscall.NsecToTimespec(wantedNs)
+	if _, _, errno := syscall.Syscall(sysClockSettime, clockRealtime, uintptr(unsafe.Pointer(&at)), 0); errno != 0 {
+		return 0, failOn("clock", errno)
+	}
+	return step, nil
+}
+
+// quiesce makes the guest small and still before its memory becomes a template.
+func quiesce() error {
+	syscall.Sync()
+	debug.FreeOSMemory()
+	return failOn("caches", os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200))
+}
