@@ -22,7 +22,7 @@ from tests.support.guest_machine import GuestMachine, running
 BUSYBOX = Path("/bin/busybox")
 ROOTFS = "/run/rootfs"
 _APPLETS = """
-    sh cat echo true false sleep dd date hostname kill id ls mount head sha256sum tail ps env test tr
+    sh cat echo true false sleep dd date hostname kill id ls mount head sha256sum tail ps env test tr stty tty
 """
 NO_STDIO = messages.Stdio(0, 0, 0, False, 0, 0)
 
@@ -87,6 +87,10 @@ class GuestSession:
     def __init__(self, machine: GuestMachine, channel: Channel) -> None:
         self.machine, self.channel = machine, channel
         self._names = 0
+
+    def close(self) -> None:
+        """Close whatever channel is the current one."""
+        self.channel.close()
 
     def name(self) -> str:
         self._names += 1
@@ -180,13 +184,13 @@ def booted(guest: GuestImage, memory: str = "256M", extra: Sequence[str] = ()) -
     folder = Path(tempfile.mkdtemp(prefix="bh-guest-"))
     try:
         with running(guest, folder, memory, extra) as machine, contextlib.ExitStack() as stack:
-            channel = Channel(machine.connect())
-            stack.callback(channel.close)
+            session = GuestSession(machine, Channel(machine.connect()))
+            stack.callback(session.close)
             try:
-                channel.greet(90)
+                session.channel.greet(90)
             except Exception as error:
                 raise AssertionError(f"no hello; the console: {machine.console()}") from error
-            yield GuestSession(machine, channel)
+            yield session
     finally:
         shutil.rmtree(folder)
 

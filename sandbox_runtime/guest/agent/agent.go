@@ -20,6 +20,7 @@ type agent struct {
 	bootID     string // empty until configure: the kernel makes it when it is first read, see there
 	memory     *memoryWatch
 	modules    *modules
+	carry      func(*session, any) (any, error) // handle, but for tests that must not touch this machine
 }
 
 func newAgent(state string) *agent {
@@ -27,6 +28,7 @@ func newAgent(state string) *agent {
 		state = "/run/bulkhead"
 	}
 	a := &agent{state: state, reaper: newReaper(), containers: map[string]*container{}}
+	a.carry = a.handle
 	a.memory = newMemoryWatch(a)
 	go a.reaper.run()
 	return a

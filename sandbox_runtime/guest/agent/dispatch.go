@@ -65,7 +65,7 @@ func (s *session) carryOut(params any) (result any, err error) {
 			err = fail("failed", "the agent is at fault: %v", trouble)
 		}
 	}()
-	return s.agent.handle(s, params)
+	return s.agent.carry(s, params)
 }
 
 func decodeRequest(payload []byte) (any, error) {

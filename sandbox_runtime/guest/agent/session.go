@@ -24,6 +24,7 @@ type session struct {
 	requests int
 	events   uint32
 	gone     chan struct{} // closed when the session is over
+	greeted  chan struct{} // closed when hello is written: nothing may come before it
 }
 
 // serve answers one host after another, for as long as the port lives.
@@ -33,7 +34,7 @@ func (a *agent) serve(p *port) {
 		nonce, err := reader.mark()
 		if err == nil {
 			s := &session{port: p, agent: a, ins: map[uint32]*inStream{}, outs: map[uint32]*outStream{},
-				gone: make(chan struct{})}
+				gone: make(chan struct{}), greeted: make(chan struct{})}
 			err = s.run(nonce, reader)
 			s.close()
 		}
@@ -69,8 +70,10 @@ func (s *session) greet(nonce []byte) {
 	packet = append(append(packet, wireMagic...), nonce...)
 	packet = packet[:len(packet)+headerBytes]
 	putHeader(packet[len(packet)-headerBytes:], wireHello, 0, len(payload))
-	s.write(append(packet, payload...))
-	s.agent.join(s) // events only after hello
+	if s.write(append(packet, payload...)) == nil {
+		s.agent.join(s)
+		close(s.greeted)
+	}
 }
 
 // take acts on a frame; false if the host may not send it now.
@@ -102,6 +105,11 @@ func (s *session) take(f frame) bool {
 
 // send writes one frame, whole. Nothing of an ended session reaches the port.
 func (s *session) send(kind byte, id uint32, payload []byte) error {
+	select {
+	case <-s.greeted:
+	case <-s.gone:
+		return errSessionOver
+	}
 	packet := make([]byte, headerBytes+len(payload))
 	putHeader(packet, kind, id, len(payload))
 	copy(packet[headerBytes:], payload)
