@@ -24,7 +24,7 @@ from pathlib import Path
 from sandbox_runtime.rootfs.cache import LayerCache
 from sandbox_runtime.rootfs.layer.archive import write_archive
 from sandbox_runtime.rootfs.layer.directory import write_directory
-from sandbox_runtime.rootfs.lower import of_directories
+from sandbox_runtime.rootfs.lower import Identity, of_directories
 from sandbox_runtime.rootfs.upper import create, used
 
 MIB = 1 << 20
@@ -149,7 +149,7 @@ def _merge(where: Path) -> Figures:
         for file in range(200):
             (layer / f"d{file % 20}").mkdir(parents=True, exist_ok=True)
             (layer / f"d{file % 20}" / f"f{number}-{file}").write_bytes(b"x" * 100)
-        layers.append(layer)
+        layers.append((layer, Identity.SNAPSHOT))
     cache = LayerCache(where / "merged")
     of_directories(cache, "bench", layers[:-1])
     first = _timed(partial(of_directories, cache, "bench", layers))
