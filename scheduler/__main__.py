@@ -11,6 +11,8 @@ import sys
 from scheduler.capacity import command as compare_command
 from scheduler.errors import BadInput
 from scheduler.replay import command as replay_command
+from scheduler.serve import command as serve_command
+from scheduler.serve import explain_command
 
 EPILOG = "also: bulkhead tenants … (tenant files)"
 
@@ -21,6 +23,8 @@ def main(argv: list[str]) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     replay_command.add_parser(commands)
     compare_command.add_parser(commands)
+    serve_command.add_parser(commands)
+    explain_command.add_parser(commands)
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)

@@ -4,7 +4,8 @@ SchedulerError
 ├── BadInput          a file or argument the user can mend; carries every Problem found (exit status 2)
 ├── StateConflict     an event contradicts the cluster state (unknown node, pod placed twice)
 ├── StateCorrupt      verify() found the integer arrays at odds with the placed pods
-└── StoreUnavailable  the ledger store cannot be opened, read or written now (defined in store.protocol)
+├── StoreUnavailable  the ledger store cannot be opened, read or written now (defined in store.protocol)
+└── KubeError         the API server cannot be reached (kube.errors draws the rest)
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class Cycle:
             nothing, nothing, policy.prices, np.zeros(0), nothing, np.zeros(max(state.devices, 1), np.int64)
         )
 
-    def decide(self, pod: Pod) -> Decision:
-        """Choose the best node for a pod that arrives now.
+    def decide(self, pod: Pod, *, again: bool = False) -> Decision:
+        """Choose the best node for a pod that arrives now, or `again` for one that was counted as an arrival before.
 
         A pod that fits somewhere is placed: no policy may hold it back. The answer is a value either way.
         """
@@ -42,23 +42,25 @@ class Cycle:
         if demand.admission.refusal:
             return Refused(pod.uid, "TenantRules", detail=demand.admission.refusal)
         # 2. Learn: the policy counts the arrival and may set new prices.
-        self.policy.observe(demand)
+        if not again:
+            self.policy.observe(demand)
         # 3. Rank: bring this shape's order of node classes up to date, and take the best that the spread rules leave.
-        ranking = self._ranking(demand)
+        ranking = self.ranking(demand)
         allowed = allowed_profiles(self.state, demand) if demand.shape.spread else None
-        chosen, device = ranking.best(self.state, self._view(), self.policy.pricing, allowed)
+        chosen, device = ranking.best(self.state, self.view(), self.policy.pricing, allowed)
         # 4. Answer: the node that joined the class last and the GPUs it gives, or why there is none.
         if chosen == GONE:
             return refuse(pod, ranking, self.state)
         return self._place(pod, demand, chosen, device)
 
-    def _ranking(self, demand: Demand) -> Ranking:
+    def ranking(self, demand: Demand) -> Ranking:
+        """The ranking of a demand; `Ranking.best` brings it up to date."""
         while len(self._rankings) <= demand.number:
             self._rankings.append(Ranking(self.state.demands[len(self._rankings)]))
         return self._rankings[demand.number]
 
-    def _view(self) -> View:
-        """The view, rebuilt when profiles, prices or room for classes are new."""
+    def view(self) -> View:
+        """What rankings share, rebuilt when profiles, prices or room for classes are new."""
         view, profiles, prices = self._shared, self.state.profiles, self.policy.prices
         if len(view.devices) < len(profiles):
             numbers = self.state.model_numbers

@@ -24,6 +24,8 @@ Int8 = NDArray[np.int8]
 
 UNKNOWN = ""
 """The column of every resource that no node has; its capacity is 0 everywhere."""
+TOO_MUCH = 1 << 52
+"""Where requests saturate: beyond what any node has or leaves unstated; a thousand of them add up without wrapping."""
 
 
 class Question(NamedTuple):
@@ -104,9 +106,13 @@ class Demand:
 
 
 def request_vector(requests: Amounts, overhead: Amounts, columns: dict[str, int]) -> Int64:
-    """Sum requests, runtime overhead and the pod slot per column; what no node has counts in the last one."""
+    """Sum requests, runtime overhead and the pod slot per column; what no node has counts in the last one.
+
+    Saturates: a sum that wraps to a negative request would fit everywhere.
+    """
     vector = np.zeros(len(columns), np.int64)
     vector[columns[PODS]] = 1
     for name, value in requests + overhead:
-        vector[columns.get(name, columns[UNKNOWN])] += value
+        column = columns.get(name, columns[UNKNOWN])
+        vector[column] = min(int(vector[column]) + value, TOO_MUCH)
     return vector

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,6 +37,14 @@ class Standing(msgspec.Struct, frozen=True):
     node: int
     demand: int
     devices: tuple[int, ...]
+
+
+class Shut(NamedTuple):
+    """What was free on a node that is shut."""
+
+    node: int
+    free: Int64
+    gpu_free: Int64
 
 
 class ClusterState:
@@ -74,6 +83,7 @@ class ClusterState:
         self._demand_numbers: dict[Shape, int] = {}
         self._coresidency: dict[Presence | None, Coresidency] = {}
         self._tenants_on: list[Counter[Presence]] = []
+        self._pods_on: list[int] = []
         self._row: Int64 = np.zeros(STANDING + len(self.columns) + self.devices, np.int64)
         for node in nodes:
             self.apply(NodeJoined(node))
@@ -110,6 +120,27 @@ class ClusterState:
         self.pods[placed.pod] = standing
         self._shift(standing, demand, +1)
 
+    def shut(self, name: str) -> Shut:
+        """Take what is free on a node out of every decision, until `reopen`; between the two no event is applied to it.
+
+        Raises:
+            StateConflict: no such node.
+        """
+        number = self.number_of.get(name, GONE)
+        if number == GONE:
+            raise StateConflict(f"node {name} is unknown")
+        shut = Shut(number, np.maximum(self.free[number], 0), np.maximum(self.gpu_free[number], 0))
+        self.free[number] -= shut.free
+        self.gpu_free[number] -= shut.gpu_free
+        self._reclass(number)
+        return shut
+
+    def reopen(self, shut: Shut) -> None:
+        """Give back what `shut` took."""
+        self.free[shut.node] += shut.free
+        self.gpu_free[shut.node] += shut.gpu_free
+        self._reclass(shut.node)
+
     def fullest_devices(self, node: str, demand: Demand) -> tuple[int, ...]:
         """The devices of a node with most free, as many as a pod holds that stands there by another's decision."""
         number = self.number_of[node]
@@ -126,6 +157,7 @@ class ClusterState:
     def _shift(self, standing: Standing, demand: Demand, sign: int) -> None:
         """Take (+1) or give back (-1) what a pod holds on its node, and move the node to its new class."""
         node = standing.node
+        self._pods_on[node] += sign
         taken = self.free[node]
         taken -= sign * demand.request
         for device in standing.devices:
@@ -163,6 +195,7 @@ class ClusterState:
         self.nodes.append(node)
         self.number_of[node.name] = number
         self._tenants_on.append(Counter())
+        self._pods_on.append(0)
         self._make_node_room(number)
         self.free[number] = self.capacity(node)
         self.gpu_free[number, : node.gpus] = GPU_MILLI
@@ -184,7 +217,7 @@ class ClusterState:
         number = self.number_of.get(name, GONE)
         if number == GONE:
             raise StateConflict(f"node {name} is unknown")
-        if any(standing.node == number for standing in self.pods.values()):
+        if self._pods_on[number]:
             raise StateConflict(f"node {name} still holds pods")
         del self.number_of[name]
         self.nodes[number] = None
@@ -249,6 +282,10 @@ class ClusterState:
         return known
 
     # --- reading --------------------------------------------------------------------------------------------
+
+    def is_alone(self, node: int, presence: Presence | None) -> bool:
+        """Whether a single pod makes up the presence on a node, so that it would leave with the pod."""
+        return presence is not None and self._tenants_on[node][presence] == 1
 
     def snapshot(self) -> ClusterState:
         """A private copy: decisions tried on it leave this state as it is."""

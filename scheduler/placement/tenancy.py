@@ -148,6 +148,23 @@ class TenantRules:
         )
 
 
+class DeclaredRules(TenantRules):
+    """The same for a live cluster, where a pod runs as it declares and nobody fills in what is missing any more."""
+
+    def admit(self, shape: Shape) -> Admission:
+        """Refuse a pod that would start on the shared kernel against its tenant's rules; one that runs is seen so."""
+        tenant = self.tenants.tenants.get(shape.tenant)
+        refusal = tenant and isolation.verify_runtime(
+            tenant, shape.runtime_class or None, self.tenants.runtime_classes
+        )
+        if tenant is None or not refusal:
+            return super().admit(shape)
+        declared = self.tenants.runtime_classes.get(shape.runtime_class)
+        sandboxed = declared is not None and declared.sandboxed
+        presence = Presence(tenant.name, sandboxed)
+        return Admission(presence, overhead_of(declared), f"{refusal.reason}: {refusal.detail}")
+
+
 def covers(node_class: NodeClass, node: Node) -> bool:
     """Tell whether a node carries all labels of a node class."""
     return set(node_class.node_labels.items()) <= set(node.labels)

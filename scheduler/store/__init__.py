@@ -1,1 +1,1 @@
-"""Keeps the ledger on disk and shares it: check and reserve are one transaction. Read `protocol` first."""
+"""Keeps the ledger and shares it: check and reserve are one step, in SQLite or Redis. Read `protocol` first."""

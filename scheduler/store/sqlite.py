@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from scheduler.store.protocol import Answer, StoreUnavailable
-from tenants.ledger.answer import Admitted, Refused
-from tenants.ledger.book import Ledger
-from tenants.ledger.charge import Charge, Entry
+from scheduler.store.steps import Steps
+from tenants.ledger.book import Changes, Ledger
+from tenants.ledger.charge import Entry
 from tenants.ledger.forest import Quotas
-from tenants.ledger.reclaim import Eviction, claim, victims
 
 APPLICATION_ID: Final = 0x42754C6B  # "BuLk": whose file it is
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 1 had neither reservations nor deadlines; its rows read as they are
 REMEMBERED: Final = 10_000  # released pods that are kept for readers that lag
 SCHEMA: Final = """
 CREATE TABLE head (
@@ -46,7 +45,7 @@ CREATE TABLE entry (
 """
 
 
-class SqliteStore:
+class SqliteStore(Steps):
     """A `Store` in a file; made if it is not there. Threads share one; a forked process must open its own.
 
     Args:
@@ -65,15 +64,19 @@ class SqliteStore:
         self._ledger = Ledger()
         self._seen = 0
         self._configured = 0
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(Entry).decode
         with self._errors():
             self._db = sqlite3.connect(
                 path, timeout=patience_ms / 1000, isolation_level=None, check_same_thread=False
             )
             try:
                 self._prepare(durable=durable)
+                found = path.stat()
             except BaseException:
                 self._db.close()
                 raise
+            self._file = found.st_dev, found.st_ino
 
     def _prepare(self, *, durable: bool) -> None:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -92,70 +95,15 @@ class SqliteStore:
             raise StoreUnavailable(
                 str(self.path), f"has layout {version}, this program knows {SCHEMA_VERSION}"
             )
+        elif version < SCHEMA_VERSION:
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._db.execute("COMMIT")
 
     # --- steps ----------------------------------------------------------------------------------------------
 
-    def configure(self, quotas: Quotas) -> None:
-        """See `Store.configure`; a tree equal to the present one is no change."""
-        with self._step() as ledger:
-            if quotas != ledger.quotas:
-                ledger.configure(quotas)
-                self._configured += 1
-                body = msgspec.json.encode(quotas)
-                self._db.execute("UPDATE head SET configured = ?, quotas = ?", (self._configured, body))
-
-    def admit(self, charge: Charge) -> Admitted | Refused:
-        """See `Store.admit`."""
-        return self.admit_all([charge])[0]
-
-    def admit_all(self, charges: Iterable[Charge]) -> list[Admitted | Refused]:
-        """See `Store.admit_all`."""
-        with self._step() as ledger:
-            answers = []
-            changed: list[str] = []
-            for charge in charges:
-                before = ledger.entries.get(charge.uid)
-                answers.append(ledger.admit(charge))
-                if ledger.entries.get(charge.uid) != before:
-                    changed.append(charge.uid)
-            self._write(changed)
-            return answers
-
-    def record(self, charges: Iterable[Charge]) -> None:
-        """See `Store.record`."""
-        with self._step() as ledger:
-            found = list(charges)
-            for charge in found:
-                ledger.record(charge)
-            self._write(charge.uid for charge in found)
-
-    def terminate(self, uid: str) -> bool:
-        """See `Store.terminate`."""
-        with self._step() as ledger:
-            known = ledger.terminate(uid)
-            self._write([uid] if known else [])
-            return known
-
-    def release(self, uid: str) -> bool:
-        """See `Store.release`."""
-        with self._step() as ledger:
-            known = ledger.release(uid)
-            self._write([uid] if known else [])
-            return known
-
-    def reclaim(self, charge: Charge) -> Eviction | Refused:
-        """See `Store.reclaim`."""
-        with self._step() as ledger:
-            answer = victims(ledger, charge)
-            if isinstance(answer, Eviction):
-                claim(ledger, charge, answer)
-                self._write([*(victim.uid for victim in answer.victims), charge.uid])
-            return answer
-
     def read(self, question: Callable[[Ledger], Answer]) -> Answer:
         """See `Store.read`."""
-        with self._step("DEFERRED") as ledger:
+        with self._transaction("DEFERRED") as ledger:
             return question(ledger)
 
     def close(self) -> None:
@@ -165,69 +113,96 @@ class SqliteStore:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
+    def _step(self, decide: Callable[[Ledger], Answer]) -> Answer:
+        with self._transaction("IMMEDIATE") as ledger, ledger.attempt() as changes:
+            answer = decide(ledger)
+            seen, configured = self._write(changes)
+            self._db.execute("COMMIT")
+        self._seen, self._configured = seen, configured
+        return answer
+
     @contextmanager
-    def _step(self, kind: str = "IMMEDIATE") -> Iterator[Ledger]:
+    def _transaction(self, kind: str) -> Iterator[Ledger]:
+        """The ledger as of now; the block ends it with COMMIT, or it never was."""
         with self._lock, self._errors():
-            self._db.execute(f"BEGIN {kind}")
             try:
+                self._still_there()
+                self._db.execute(f"BEGIN {kind}")
                 self._catch_up()
                 yield self._ledger
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._forget()
-                raise
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _still_there(self) -> None:
+        """A removed file could be written on for ever, beside the new one of somebody else."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            raise StoreUnavailable(
+                str(self.path),
+                "was removed or replaced; start again to begin a new one, the cluster fills it",
+            )
 
     def _catch_up(self) -> None:
         version, forgotten, configured = self._db.execute(
             "SELECT version, forgotten, configured FROM head"
         ).fetchone()
-        if self._seen < forgotten:
+        if self._seen < forgotten or version < self._seen:
             self._ledger, self._seen, self._configured = Ledger(), 0, 0
         if self._configured != configured:
             quotas = self._db.execute("SELECT quotas FROM head").fetchone()[0]
             self._ledger.configure(msgspec.json.decode(quotas, type=Quotas))
             self._configured = configured
         if self._seen != version:
-            changes = self._db.execute(
-                "SELECT uid, body FROM entry WHERE version > ? ORDER BY version", (self._seen,)
-            )
-            for uid, body in changes:
-                if body is None:
-                    self._ledger.release(uid)
-                else:
-                    entry = msgspec.json.decode(body, type=Entry)
-                    self._ledger.record(entry.charge, entry.phase)
+            self._replay(self._seen)
             self._seen = version
 
-    def _write(self, uids: Iterable[str]) -> None:
-        rows = []
-        for uid in uids:
-            self._seen += 1
-            entry = self._ledger.entries.get(uid)
-            rows.append((uid, self._seen, None if entry is None else msgspec.json.encode(entry)))
+    def _replay(self, seen: int) -> None:
+        if not seen:
+            ledger = Ledger(self._ledger.quotas)
+            rows = self._db.execute("SELECT body FROM entry WHERE body IS NOT NULL ORDER BY version")
+            ledger.load(self._decode(body) for (body,) in rows)
+            self._ledger = ledger
+            return
+        for uid, body in self._db.execute(
+            "SELECT uid, body FROM entry WHERE version > ? ORDER BY version", (seen,)
+        ):
+            self._ledger.put(uid, None if body is None else self._decode(body))
+
+    def _write(self, changes: Changes) -> tuple[int, int]:
+        """The version after it, and that of the quotas."""
+        quotas, configured = changes.quotas(), self._configured
+        if quotas is not None:
+            configured += 1
+            body = self._encode(quotas)
+            self._db.execute("UPDATE head SET configured = ?, quotas = ?", (configured, body))
+        rows = [
+            (uid, version, None if entry is None else self._encode(entry))
+            for version, (uid, entry) in enumerate(changes.entries().items(), self._seen + 1)
+        ]
+        last = self._seen + len(rows)
         if rows:
             self._db.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", rows)
-            self._db.execute("UPDATE head SET version = ?", (self._seen,))
-            if self._seen // REMEMBERED != (self._seen - len(rows)) // REMEMBERED:
-                self._prune()
+            self._db.execute("UPDATE head SET version = ?", (last,))
+            if last // REMEMBERED != self._seen // REMEMBERED:
+                self._prune(last - REMEMBERED)
+        return last, configured
 
-    def _prune(self) -> None:
-        last = self._seen - REMEMBERED
+    def _prune(self, last: int) -> None:
         self._db.execute("DELETE FROM entry WHERE body IS NULL AND version <= ?", (last,))
         self._db.execute("UPDATE head SET forgotten = max(forgotten, ?)", (last,))
-
-    def _forget(self) -> None:
-        """After a failure only the file knows what is true: the next step reads it anew."""
-        self._ledger, self._seen, self._configured = Ledger(), 0, 0
-        with suppress(sqlite3.Error):
-            self._db.execute("ROLLBACK")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(str(self.path), str(error)) from error
+        except msgspec.MsgspecError as error:
+            raise StoreUnavailable(str(self.path), f"holds what nobody of us wrote: {error}") from error
 
     def _number(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])

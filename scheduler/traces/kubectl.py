@@ -14,29 +14,12 @@ import msgspec
 import yaml
 
 from scheduler.errors import BadInput, Problem
-from scheduler.model import (
-    CPU,
-    EPHEMERAL,
-    GPU_MILLI,
-    MEMORY,
-    PODS,
-    Gpu,
-    Node,
-    Requirement,
-    Shape,
-    Spread,
-    amounts,
-)
+from scheduler.kube.convert import ENDED, node_of, shape_of
+from scheduler.model import Node
 from scheduler.traces.assign import Assignment
-from scheduler.traces.objects import Container, Item, Listing, PodSpec, Selector
+from scheduler.traces.listing import Item, Listing
 from scheduler.traces.workload import TracePod
-from tenants import quantity
 
-GPU_RESOURCE = "nvidia.com/gpu"
-GPU_MODEL_LABEL = "nvidia.com/gpu.product"
-SANDBOX_LABEL = "bulkhead.dev/sandbox"
-BASE_NAMES = {"cpu": CPU, "memory": MEMORY, "ephemeral-storage": EPHEMERAL, "pods": PODS}
-ENDED = ("Succeeded", "Failed")
 PINNING_OWNERS = ("DaemonSet", "Node")
 
 
@@ -60,7 +43,7 @@ def read(
     for number, item in enumerate(listing.items):
         try:
             if item.kind == "Node":
-                nodes[once(item.metadata.name, nodes)] = node_of(item)
+                nodes[once(item.metadata.name, nodes)] = node_of(item.node())
             elif item.kind == "Pod" and item.status.phase not in ENDED:
                 name = f"{item.metadata.namespace}/{item.metadata.name}"
                 pods[once(name, pods)] = pod_of(item, name, number, assignment, owner)
@@ -141,116 +124,12 @@ def _step(node: Any, step: str) -> Any:
     return None
 
 
-def node_of(item: Item) -> Node:
-    """A Node object as placement sees it."""
-    capacity, gpus = dict[str, int](), 0
-    for name, text in item.status.allocatable.items():
-        if name == GPU_RESOURCE:
-            gpus = quantity.bytes_(text)
-        elif name in ("memory", "ephemeral-storage"):
-            capacity[BASE_NAMES[name]] = quantity.bytes_(text) >> 20  # what is offered rounds down
-        else:
-            capacity[BASE_NAMES.get(name, name)] = quantity.amount(name, text)
-    labels = item.metadata.labels
-    return Node(
-        name=item.metadata.name,
-        allocatable=amounts(capacity),
-        gpus=gpus,
-        gpu_model=labels.get(GPU_MODEL_LABEL, ""),
-        labels=tuple(sorted({**labels, "metadata.name": item.metadata.name}.items())),
-        taints=tuple(sorted(item.spec.taints)),
-        unschedulable=item.spec.unschedulable,
-        sandboxes=labels.get(SANDBOX_LABEL, "true") == "true",
-    )
-
-
 def pod_of(
     item: Item, name: str, number: int, assignment: Assignment, owner: Callable[[str], str]
 ) -> TracePod:
     """A Pod object as placement sees it; `number` is its place in the listing."""
-    asked = pod_requests(item.spec)
-    gpus = asked.pop(GPU_RESOURCE, 0)
+    pod = item.pod()
     columns = {"namespace": item.metadata.namespace, "name": item.metadata.name, "qos": item.status.qos_class}
-    shape = Shape(
-        requests=amounts({BASE_NAMES.get(resource, resource): value for resource, value in asked.items()}),
-        gpu=Gpu(gpus // GPU_MILLI, GPU_MILLI) if gpus else None,
-        tenant=assignment.tenant_of(columns) if assignment.rules else owner(item.metadata.namespace),
-        runtime_class=item.spec.runtime_class_name,
-        node_selector=tuple(sorted(item.spec.node_selector.items())),
-        affinity=required_terms(item.spec),
-        tolerations=tuple(sorted(item.spec.tolerations)),
-        spread=spread_of(item),
-    )
+    tenant = assignment.tenant_of(columns) if assignment.rules else owner(item.metadata.namespace)
     pinned = any(owner.kind in PINNING_OWNERS for owner in item.metadata.owner_references)
-    return TracePod(name, shape, number, item.spec.node_name if pinned else "")
-
-
-def pod_requests(spec: PodSpec) -> dict[str, int]:
-    """Effective requests, as the kubelet and scheduler count them: sidecars add up, plain init containers do not.
-
-    max(containers + sidecars, each init container + the sidecars started before it); KEP-753.
-    """
-    main = total(*(requests_of(container) for container in spec.containers))
-    sidecars: dict[str, int] = {}
-    peak: dict[str, int] = {}
-    for container in spec.init_containers:
-        asked = requests_of(container)
-        if container.restart_policy == "Always":
-            sidecars = total(sidecars, asked)
-        else:
-            peak = largest(peak, total(sidecars, asked))
-    return largest(total(main, sidecars), peak)
-
-
-def requests_of(container: Container) -> dict[str, int]:
-    """The requests of one container in units of `quantity`; limits stand in for missing requests."""
-    stated = {**container.resources.limits, **container.resources.requests}
-    return {name: quantity.amount(name, text) for name, text in stated.items()}
-
-
-def total(*parts: Mapping[str, int]) -> dict[str, int]:
-    """Sum per resource."""
-    return {
-        name: sum(part.get(name, 0) for part in parts) for name in {name for part in parts for name in part}
-    }
-
-
-def largest(*parts: Mapping[str, int]) -> dict[str, int]:
-    """Maximum per resource."""
-    return {
-        name: max(part.get(name, 0) for part in parts) for name in {name for part in parts for name in part}
-    }
-
-
-def required_terms(spec: PodSpec) -> tuple[tuple[Requirement, ...], ...]:
-    """The required node affinity terms; matchFields on metadata.name becomes a requirement on that pseudo label."""
-    affinity = spec.affinity.node_affinity.required if spec.affinity and spec.affinity.node_affinity else None
-    if affinity is None:
-        return ()
-    return tuple(
-        tuple(
-            Requirement(expression.key, expression.operator, tuple(sorted(expression.values)))
-            for expression in (*term.match_expressions, *term.match_fields)
-        )
-        for term in affinity.node_selector_terms
-    )
-
-
-def spread_of(item: Item) -> tuple[Spread, ...]:
-    """The hard spread constraints; a group is a namespace and a selector."""
-    return tuple(
-        Spread(
-            found.topology_key,
-            found.max_skew,
-            f"{item.metadata.namespace}:{selector_key(found.label_selector)}",
-        )
-        for found in item.spec.topology_spread_constraints
-        if found.when_unsatisfiable == "DoNotSchedule"
-    )
-
-
-def selector_key(selector: Selector | None) -> str:
-    """A canonical text of a selector."""
-    return (
-        ",".join(f"{key}={value}" for key, value in sorted(selector.match_labels.items())) if selector else ""
-    )
+    return TracePod(name, shape_of(pod, tenant), number, item.spec.node_name if pinned else "")

@@ -13,7 +13,7 @@ import msgspec
 from tenants.command.check import BAD_INPUT, add_paths, tenants_from
 from tenants.live.apply import Outcome, Step, apply
 from tenants.live.directory import Directory
-from tenants.live.options import add_target, flag, target_of
+from tenants.live.options import add_guided, add_target, flag, target_of
 from tenants.live.prepare import prepare
 from tenants.plan import report
 from tenants.plan.plan import Plan
@@ -31,6 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_paths(parser)
     add_target(parser, "--to")
+    add_guided(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--format", default="text", choices=("text", "json"), help="json: one line for each step"
@@ -55,7 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     target = target_of(arguments, tenants.pools)
     if isinstance(target, Directory):
         target.clean()
-    prepared = prepare(target, tenants, prune=arguments.prune, force=arguments.force_conflicts)
+    prepared = prepare(
+        target, tenants, prune=arguments.prune, force=arguments.force_conflicts, guided=arguments.guided
+    )
     machine = arguments.format == "json"
     if not machine:
         sys.stdout.write(report.text(prepared.plan))

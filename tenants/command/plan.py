@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tenants.command.check import BAD_INPUT, add_paths, tenants_from
-from tenants.live.options import add_target, flag, target_of
+from tenants.live.options import add_guided, add_target, flag, target_of
 from tenants.live.prepare import prepare
 from tenants.plan import report
 
@@ -24,6 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_paths(parser)
     add_target(parser, "--against", "--to")
+    add_guided(parser)
     parser.add_argument("--format", default="text", choices=FORMATS, help="markdown for pull requests")
     parser.add_argument(
         "--prune", type=flag, default=True, help="also delete what is ours and stale (default: true)"
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     if tenants is None:
         return BAD_INPUT
     target = target_of(arguments, tenants.pools)
-    prepared = prepare(target, tenants, prune=arguments.prune, force=arguments.force_conflicts)
+    prepared = prepare(
+        target, tenants, prune=arguments.prune, force=arguments.force_conflicts, guided=arguments.guided
+    )
     sys.stdout.write(FORMATS[arguments.format](prepared.plan))
     return 0 if prepared.plan.empty else DIFFERENT

@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     EXCEEDS_MAX_QUOTA = "ExceedsMaxQuota"  # more than it could have if all else were idle
     BORROWING_LIMIT_REACHED = "BorrowingLimitReached"  # its own max, or that of a group above
     WAITING_FOR_QUOTA = "WaitingForQuota"  # in use by others
+    NEIGHBOURS = "Neighbours"  # quota is there, and those on the node and this tenant may not share it
     RECLAIM_DISABLED = "ReclaimDisabled"  # the tenant's file says reclaim: false
     NOT_UNDER_GUARANTEE = "NotUnderGuarantee"  # would borrow, and nobody is evicted for a borrower
     NOT_ENOUGH_VICTIMS = "NotEnoughVictims"  # those who may be evicted would not make room
@@ -54,10 +55,12 @@ class Refused(msgspec.Struct, frozen=True):
     tenant: str
     reason: Reason
     shortages: tuple[Shortage, ...] = ()
+    detail: str = ""
 
     def __str__(self) -> str:
         """The reason with every shortage, for events and logs."""
-        return f"{self.reason}: {'; '.join(str(one) for one in self.shortages) or f'tenant {self.tenant}'}"
+        short = "; ".join(str(one) for one in self.shortages)
+        return f"{self.reason}: {short or self.detail or f'tenant {self.tenant}'}"
 
 
 def refused(uid: str, tenant: str, shortages: list[Shortage]) -> Refused:

@@ -27,12 +27,13 @@ COUNTS: Final = frozenset(
 Amounts = tuple[tuple[str, int], ...]
 
 
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
+class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a pod takes while it exists.
 
     `amounts`: resource and amount in the units of `quantity.UNITS`, sorted, without zeros. `application`: pods
     of one application never evict one another ("" = none). `born`: its creation time in any
-    unit; of two equal victims the newer one goes.
+    unit; of two equal victims the newer one goes. `node`: where it stands or is to
+    stand, "" while that is open; no quota depends on it, neighbours do.
 
     Raises:
         LedgerError: an amount that is not positive or no 64-bit integer, or a resource named twice.
@@ -46,6 +47,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     application: str = ""
     born: int = 0
+    node: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what would be a way round the quota: a negative amount, or one resource in two parts."""
@@ -57,18 +59,26 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Phase(enum.StrEnum):
-    """How a charge stands in the ledger; all three hold quota."""
+    """How a charge stands in the ledger; all four hold quota, and only HELD ones can be victims."""
 
     HELD = "held"  # admitted
     TERMINATING = "terminating"  # still there, and nobody's victim any more
     CLAIMED = "claimed"  # waits for its victims to leave; what they free is not for others
+    RESERVED = "reserved"  # on its way to a node; no pod runs yet that could be evicted
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A line of the ledger."""
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A line of the ledger.
+
+    `deadline_s` (wall-clock seconds, 0 = none): until when a reservation waits to be confirmed, or how long an entry
+    is believed whose pod the watch does not show. `made_s` is when that was written: an earlier present shows that
+    the clock was set back.
+    """
 
     charge: Charge
     phase: Phase = Phase.HELD
+    made_s: float = 0.0
+    deadline_s: float = 0.0
 
 
 def cost(requests: Mapping[str, int], runtime_class: RuntimeClass | None = None) -> Amounts:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -39,8 +39,11 @@ class Eviction(msgspec.Struct, frozen=True):
     victims: tuple[Charge, ...]
 
 
-def victims(ledger: Ledger, charge: Charge) -> Eviction | Refused:
-    """The pods to evict so that `charge` can be admitted, or why nobody is evicted. Leaves `ledger` as it is."""
+def victims(ledger: Ledger, charge: Charge, protected: Container[str] = ()) -> Eviction | Refused:
+    """The pods to evict so that `charge` can be admitted, or why nobody is evicted. Leaves `ledger` as it is.
+
+    `protected`: UIDs that must stay for a reason of their own, such as a PodDisruptionBudget.
+    """
     with ledger.what_if():
         known = ledger.entries.get(charge.uid)
         held = known.charge if known and known.phase is not Phase.CLAIMED else None
@@ -55,7 +58,8 @@ def victims(ledger: Ledger, charge: Charge) -> Eviction | Refused:
         if barred is not None:
             return barred
         for largest_first in (False, True):
-            chosen = _Search(ledger, charge, refusal, held, largest_first=largest_first).run()
+            search = _Search(ledger, charge, refusal, held, protected, largest_first=largest_first)
+            chosen = search.run()
             if chosen:
                 return Eviction(tuple(chosen))
         return Refused(charge.uid, charge.tenant, Reason.NOT_ENOUGH_VICTIMS, refusal.shortages)
@@ -117,9 +121,9 @@ class _Lack:
 class _Search:
     """One greedy search, on a ledger that is given back as it was found."""
 
-    def __init__(self, ledger: Ledger, charge: Charge, refusal: Refused, held: Charge | None, *,
-                 largest_first: bool) -> None:  # fmt: skip
-        self.ledger, self.charge, self.held = ledger, charge, held
+    def __init__(self, ledger: Ledger, charge: Charge, refusal: Refused, held: Charge | None,
+                 protected: Container[str], *, largest_first: bool) -> None:  # fmt: skip
+        self.ledger, self.charge, self.held, self.protected = ledger, charge, held, protected
         self.largest_first = largest_first
         self.path = self._path(charge.tenant)
         fenced = [number for number in self.path if (node := ledger.forest.nodes[number]) and node.fence]
@@ -222,6 +226,8 @@ class _Search:
         return next(index for index, node in enumerate(self.path) if node not in path)
 
     def _lawful(self, victim: Charge) -> bool:
+        if victim.uid in self.protected:
+            return False
         related = victim.application != "" and victim.application == self.charge.application
         return victim.priority <= self.charge.priority and not related
 

@@ -55,6 +55,11 @@ def standings(ledger: Ledger) -> list[Standing]:
     return sorted(found, key=lambda one: (one.dimension, one.name))
 
 
+def lent(ledger: Ledger, dimension: Dimension) -> list[int]:
+    """What others use now of each node's idle guarantee, by node number."""
+    return _lent(ledger.forest.trees[dimension], ledger.forest.members)
+
+
 def _lent(tree: Tree, family: list[list[int]]) -> list[int]:
     lent = [0] * len(tree.parents)
     for node in range(len(lent)):

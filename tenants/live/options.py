@@ -33,6 +33,15 @@ def add_target(parser: argparse.ArgumentParser, *directory_options: str) -> None
     )
 
 
+def add_guided(parser: argparse.ArgumentParser) -> None:
+    """Declare --guided."""
+    parser.add_argument(
+        "--guided",
+        action="store_true",
+        help="tenants' pods wait at a scheduling gate for `bulkhead serve`; nobody else opens it",
+    )
+
+
 def flag(written: str) -> bool:
     """The value of --prune=true and its like, as kubectl writes them."""
     if written.lower() not in {"true", "false"}:

@@ -41,10 +41,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     leaving: tuple[str, ...] = ()  # namespaces that are asked for and are still being deleted
 
 
-def prepare(target: Target, tenants: TenantSet, *, prune: bool = True, force: bool = False) -> Prepared:
-    """What an apply of `tenants` to `target` would do now."""
+def prepare(
+    target: Target, tenants: TenantSet, *, prune: bool = True, force: bool = False, guided: bool = False
+) -> Prepared:
+    """What an apply of `tenants` to `target` would do now; `guided` as in `manifests.render`."""
     owned = target.owned()
-    rendered = manifests.render(tenants, live_namespaces=target.namespaces())
+    rendered = manifests.render(tenants, live_namespaces=target.namespaces(), guided=guided)
     unserved = {one["kind"] for one in rendered
                 if one["kind"].startswith(_OPTIONAL) and not target.serves(one["apiVersion"], one["kind"])}  # fmt: skip
     desired = {ref(manifest): manifest for manifest in rendered if manifest["kind"] not in unserved}

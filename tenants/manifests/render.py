@@ -21,10 +21,15 @@ from tenants.manifests.quotas import quotas
 from tenants.model import Tenant, TenantSet
 
 SCHEDULER: Final = "bulkhead-scheduler"
+GATE: Final = "bulkhead.dev/quota"
 
 
 def render(
-    tenants: TenantSet, *, live_namespaces: Collection[str] = (), scheduler: str = SCHEDULER
+    tenants: TenantSet,
+    *,
+    live_namespaces: Collection[str] = (),
+    scheduler: str = SCHEDULER,
+    guided: bool = False,
 ) -> list[Manifest]:
     """Objects as plain JSON-able dicts, in the order in which they should be applied; equal input, equal output.
 
@@ -33,8 +38,10 @@ def render(
         live_namespaces: names that exist in the cluster; those under a tenant's prefix get quota, network and
             rights as the named ones do. Pods in them are refused until they have (`bulkhead.dev/ready`).
         scheduler: name of the tenant-aware scheduler; pods of tenants get it, untrusted ones must have it.
+        guided: pods of tenants wait at a scheduling gate until `bulkhead serve` has quota and a node for them;
+            without a scheduler that opens it, they wait for ever.
     """
-    whole = [facts_definition(), facts(tenants, scheduler), *policies(), *mutations()]
+    whole = [facts_definition(), facts(tenants, scheduler, GATE if guided else ""), *policies(), *mutations()]
     whole += map(runtime_class, tenants.runtime_classes.values())
     for tenant in tenants.tenants.values():
         whole += _of_tenant(tenants, tenant, live_namespaces)

@@ -39,6 +39,7 @@ _TENANT: Final = {
 }
 _TABLE: Final = {
     "scheduler": (_TEXT, "the scheduler that untrusted pods must name"),
+    "gate": (_TEXT, "the scheduling gate that tenants' pods get; empty = none"),
     "namespaces": (_OWNERS, "namespace -> tenant"),
     "prefixes": (_OWNERS, "prefix of namespaces -> tenant; the longest counts"),
 }
@@ -68,11 +69,12 @@ def facts_definition() -> Manifest:
     )
 
 
-def facts(tenants: TenantSet, scheduler: str) -> Manifest:
+def facts(tenants: TenantSet, scheduler: str, gate: str) -> Manifest:
     """The table. With what the API server adds it has to stay under etcd's 2 MiB: 2,000 tenants fit."""
     everyone = [tenants.tenants[name] for name in sorted(tenants.tenants)]
     spec = {
         "scheduler": scheduler,
+        "gate": gate,
         "namespaces": dict(sorted((name, t.name) for t in everyone for name in t.namespaces)),
         "prefixes": dict(sorted((prefix, t.name) for t in everyone for prefix in t.namespace_prefixes)),
         "tenants": {tenant.name: _of_tenant(tenants, tenant) for tenant in everyone},

@@ -23,6 +23,11 @@ _SCHEDULER: Final = """
     || (has(object.spec.schedulerName) && object.spec.schedulerName != 'default-scheduler') ? Object{}
     : Object{spec: Object.spec{schedulerName: params.spec.scheduler}}
 """
+_GATE: Final = """
+    variables.tenant == '' || params.spec.gate == '' || has(object.spec.nodeName)
+    || !has(object.spec.schedulerName) || object.spec.schedulerName != params.spec.scheduler ? Object{}
+    : Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: params.spec.gate}]}}
+"""
 _LABELS: Final = f"""
     variables.tenant == '' ? Object{{}} : Object{{metadata: Object.metadata{{labels: {{
     'bulkhead.dev/tenant': variables.tenant, 'bulkhead.dev/trust': {fact("trust")}}}}}}}
@@ -40,8 +45,8 @@ _NAMED: Final[Variables] = owner_of("has(object.metadata.name) ? object.metadata
 
 
 def mutations() -> Iterator[Manifest]:
-    """Pods get class and scheduler, namespaces their labels, service accounts of strangers no token."""
-    yield from _policy("bulkhead-pods", "pods", ["CREATE"], REQUEST_TENANT, [_RUNTIME, _SCHEDULER])
+    """Pods get class, scheduler and gate, namespaces their labels, service accounts of strangers no token."""
+    yield from _policy("bulkhead-pods", "pods", ["CREATE"], REQUEST_TENANT, [_RUNTIME, _SCHEDULER, _GATE])
     yield from _policy("bulkhead-namespaces", "namespaces", ["CREATE", "UPDATE"], _NAMED, [_LABELS, _LEVEL])
     yield from _policy(
         "bulkhead-serviceaccounts", "serviceaccounts", ["CREATE"], REQUEST_TENANT, [_UNMOUNTED]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 
-from tenants.manifests import SCHEDULER
+from tenants.manifests import SCHEDULER, render
+from tenants.manifests.render import GATE
 from tests.real.kubernetes.world import (
     STRICT,
     TRUSTED,
@@ -18,6 +20,7 @@ from tests.real.kubernetes.world import (
 )
 from tests.support.escapes import plain_pod
 from tests.support.kubernetes import wait_until
+from tests.support.manifests import TENANTS
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("kubernetes")]
 
@@ -99,3 +102,42 @@ def test_a_device_that_the_quota_names_is_allowed_with_its_taint(world: World) -
     pod["spec"]["containers"][0]["resources"]["limits"] = {"nvidia.com/gpu": "1"}
     pod["spec"]["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists"}]
     assert spec_of(world.try_pod(world.ada, STRICT, pod))
+
+
+@pytest.fixture
+def guided(world: World) -> Iterator[World]:
+    """The same rules with the gate in the table, and without it again."""
+    (table,) = [one for one in render(TENANTS, guided=True) if one["kind"] == "TenantTable"]
+    (plain,) = [one for one in world.rendered if one["kind"] == "TenantTable"]
+
+    def gates(expected: bool) -> bool | None:
+        spec = spec_of(world.try_pod(world.ada, STRICT, plain_pod("new")))
+        return ("schedulingGates" in spec) is expected or None
+
+    must(world.admin.apply(table))
+    wait_until("the gate is filled in", lambda: gates(expected=True))
+    yield world
+    must(world.admin.apply(plain))
+    wait_until("the gate is filled in no more", lambda: gates(expected=False))
+
+
+def test_tenants_pods_wait_at_the_gate_and_keep_gates_of_their_own(guided: World) -> None:
+    own = plain_pod("new")
+    own["spec"]["schedulingGates"] = [{"name": "example.org/storage"}]
+    spec = spec_of(guided.try_pod(guided.grace, TRUSTED, own))
+    assert {gate["name"] for gate in spec["schedulingGates"]} == {"example.org/storage", GATE}
+
+
+def test_who_does_not_go_past_bulkhead_is_not_gated(guided: World) -> None:
+    assert "schedulingGates" not in spec_of(guided.try_pod(guided.admin, "stranger", plain_pod("new")))
+    elsewhere = plain_pod("new")
+    elsewhere["spec"]["schedulerName"] = "another-scheduler"
+    assert "schedulingGates" not in spec_of(guided.try_pod(guided.grace, TRUSTED, elsewhere))
+
+
+def test_opening_the_gate_passes_the_rules_of_the_wall(guided: World) -> None:
+    must(guided.grace.create(plain_pod("gated"), TRUSTED))
+    path = f"/api/v1/namespaces/{TRUSTED}/pods/gated"
+    opened = must(guided.admin.merge(path, {"spec": {"schedulingGates": None}}))
+    assert "schedulingGates" not in spec_of(opened)
+    must(guided.admin.delete(path))

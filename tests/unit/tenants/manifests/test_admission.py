@@ -35,6 +35,7 @@ def test_nothing_that_a_tenant_file_says_is_part_of_an_expression() -> None:
 def test_the_table_of_facts() -> None:
     assert find(WHOLE, "TenantTable", "tenants")["spec"] == {
         "scheduler": "bulkhead-scheduler",
+        "gate": "",
         "namespaces": {"agents": "agents", "cautious": "cautious", "platform": "platform"},
         "prefixes": {"agents-": "agents", "agents-vip-": "cautious", "platform-": "platform"},
         "tenants": {
@@ -150,3 +151,8 @@ def test_two_thousand_tenants_fit_into_the_table() -> None:
     tenants = {name: Tenant(name=name, namespaces=(name,)) for name in names}
     table = find(render(TenantSet(tenants=tenants)), "TenantTable", "tenants")
     assert len(json.dumps(table)) * 2 < 2 * 2**20  # managedFields name every key once more
+
+
+def test_the_gate_is_in_the_table_only_where_somebody_opens_it() -> None:
+    (table,) = [m for m in render(TenantSet(), guided=True) if m["kind"] == "TenantTable"]
+    assert table["spec"]["gate"] == "bulkhead.dev/quota"

@@ -1,0 +1,1 @@
+"""`bulkhead serve`: the live scheduler beside kube-scheduler. Read `guide` first: from a gated pod to an open gate."""

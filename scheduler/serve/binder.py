@@ -1,0 +1,124 @@
+"""The bind verb: check and reserve in the store, then the Binding, and back again where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from scheduler.kube.errors import ApiUnavailable
+from scheduler.kube.writes import Writes
+from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.reading import guarded_shape
+from scheduler.mirror.record import PodRecord, Stage
+from scheduler.model import Placed, Pod
+from scheduler.serve.guide import Guide
+from scheduler.serve.story import Stories
+from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.store.protocol import StoreUnavailable
+from tenants.ledger.answer import Admitted
+
+FRESH_S: Final = RESERVATION_S / 2
+"""A reservation younger than this is still ours beyond doubt: nobody drops it before its deadline."""
+LAG_S: Final = 1.0
+"""How long a bind waits for the watch to show a pod that kube-scheduler has seen already."""
+
+logger = structlog.get_logger("bind")
+
+
+class Binder:
+    """Binds pods, those of tenants only with quota and a lawful neighbourhood."""
+
+    def __init__(
+        self, mirror: Mirror, guide: Guide, store: StoreThread, api: Writes, stories: Stories,
+        *, clock: Callable[[], float], wall: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._mirror, self._guide, self._store, self._api, self._stories = mirror, guide, store, api, stories
+        self._clock, self._wall = clock, wall
+
+    async def bind(self, namespace: str, name: str, uid: str, node: str) -> str:
+        """Answer the bind verb: empty, or what kube-scheduler writes into the pod's event."""
+        if self._mirror.tenants.tenant_of(namespace) is None:
+            try:
+                return await self._post(namespace, name, uid, node)
+            except ApiUnavailable as error:
+                return unanswered(error)
+        record = await self._known(uid)
+        if record is None:
+            return f"pod {namespace}/{name} ({uid}) is not known here yet; kube-scheduler tries again"
+        refusal = await self._take(record, node)
+        if refusal:
+            self._stories.add(uid, "BindRefused", refusal, self._wall(), node)
+            return refusal
+        try:
+            refusal = await self._post(namespace, name, uid, node)
+        except ApiUnavailable as error:
+            # It may have happened: the reservation stays until the watch or its deadline tells.
+            return unanswered(error)
+        if refusal:
+            await self._drop(record)
+        return refusal
+
+    async def _known(self, uid: str) -> PodRecord | None:
+        until = self._clock() + LAG_S
+        while (record := self._mirror.pods.get(uid)) is None and self._clock() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return record
+
+    async def _take(self, record: PodRecord, node: str) -> str:
+        """Room, neighbours and quota on that node; empty when all three are ours."""
+        if node not in self._mirror.nodes:
+            return f"node {node} is not known here"
+        since = self._guide.in_flight.get(record.uid)
+        if record.node == node and since is not None and self._clock() - since < FRESH_S:
+            return ""
+        if record.stage is Stage.ASSUMED:
+            self._mirror.forget(record.uid, Stage.PENDING)
+        refusal = self._refusal_on(record, node)
+        if refusal:
+            return refusal
+        self._mirror.assume(record, self._placed(record, node))
+        self._guide.in_flight[record.uid] = self._clock()
+        (verdict,) = await self._store.reserve([self._mirror.settle(record.uid)])
+        if isinstance(verdict, Admitted):
+            return ""
+        self._let_go(record)
+        return str(verdict)
+
+    def _refusal_on(self, record: PodRecord, node: str) -> str:
+        """The walls and the room of that node, for this pod."""
+        verdict = self._mirror.judge.judge(Pod(record.uid, guarded_shape(record.shape)), [node])
+        if verdict.fitting:
+            return ""
+        why = verdict.error or verdict.unresolvable.get(node) or verdict.failed.get(node, "")
+        return f"{why} on node {node}"
+
+    def _placed(self, record: PodRecord, node: str) -> Placed:
+        demand = self._mirror.state.demand(record.shape)
+        return Placed(record.uid, node, self._mirror.state.fullest_devices(node, demand))
+
+    async def _post(self, namespace: str, name: str, uid: str, node: str) -> str:
+        written = await self._api.bind(namespace, name, uid, node)
+        if written.ok:
+            logger.info("bound", pod=f"{namespace}/{name}", uid=uid, node=node)
+            return ""
+        return f"{written.outcome}: {written.message}"
+
+    async def _drop(self, record: PodRecord) -> None:
+        self._let_go(record)
+        try:
+            await self._store.step(lambda store: store.release(record.uid))
+        except StoreUnavailable as error:
+            logger.warning("release left to the deadline", uid=record.uid, why=str(error))
+
+    def _let_go(self, record: PodRecord) -> None:
+        self._guide.in_flight.pop(record.uid, None)
+        self._mirror.forget(record.uid, Stage.PENDING)
+        self._guide.wake()
+
+
+def unanswered(error: ApiUnavailable) -> str:
+    """What kube-scheduler is told; it looks itself whether the pod is bound after all."""
+    return f"the API server did not answer the binding: {error}"

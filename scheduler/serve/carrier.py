@@ -1,0 +1,134 @@
+"""Carries to the store what the watch showed, and drops what is overdue; every so often compares the two whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.record import Stage
+from scheduler.serve.guide import Guide
+from scheduler.serve.worker import StoreThread
+from scheduler.store.protocol import Store, StoreUnavailable
+from tenants.ledger.charge import Charge
+from tenants.ledger.drift import Drift
+
+CARRY_S: Final = 0.05
+EXPIRE_S: Final = 5.0
+RECONCILE_S: Final = 60.0
+
+logger = structlog.get_logger("ledger")
+
+
+class Carrier:
+    """Keeps the shared ledger equal to the cluster.
+
+    Attributes:
+        drift: what the last whole comparison put right.
+        failure: why the store could not be reached last time, or empty.
+    """
+
+    def __init__(
+        self, mirror: Mirror, guide: Guide, store: StoreThread,
+        *, listed: Callable[[], bool], wall: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._mirror, self._guide, self._store, self._wall = mirror, guide, store, wall
+        self._listed = listed
+        self.compared = False
+        self.drift = Drift()
+        self.drifted = 0
+        self.failure = ""
+        self._turn = 0
+        self._losses = 0
+
+    def unready(self) -> str:
+        """Empty once the ledger has been compared with the cluster, and while the store answers."""
+        if self.failure:
+            return f"the store fails: {self.failure}"
+        return "" if self.compared else "the ledger is not compared with the cluster yet"
+
+    async def run(self) -> None:
+        """Carry for ever; what could not be carried is compared whole once the store is back.
+
+        Nothing is carried before everything is listed: to a half-known cluster most of the ledger would look stray.
+        """
+        while True:
+            await asyncio.sleep(CARRY_S)
+            if not self._listed():
+                continue
+            try:
+                await self._carry()
+                self.failure = ""
+            except StoreUnavailable as error:
+                if not self.failure:
+                    logger.warning("store unavailable", why=str(error))
+                self.failure, self._turn = str(error), 0
+
+    async def _carry(self) -> None:
+        self._turn += 1
+        if self._turn % round(RECONCILE_S / CARRY_S) == 1:
+            await self.reconcile()
+        elif self._store.losses != self._losses:
+            logger.error("the store came back with less than it had answered; compared anew")
+            self.compare_soon()
+        elif self._mirror.requota():
+            quotas = self._mirror.ledger.quotas
+            await self._store.step(lambda store: store.configure(quotas))
+        told = self._mirror.drain()
+        if not told.empty:
+            await self._store.step(
+                lambda store: _tell(store, list(told.record.values()), told.terminate, told.release)
+            )
+        if self._turn % round(EXPIRE_S / CARRY_S) == 0:
+            await self._expire()
+
+    def compare_soon(self) -> None:
+        """Compare the whole with the next turn: the rules are others, and until then nobody may be admitted."""
+        self._turn, self.compared = 0, False
+
+    async def reconcile(self) -> Drift:
+        """Make the quota tree and every entry what the cluster says; the pods themselves always win."""
+        self._mirror.requota()
+        self._mirror.tidy()
+        self._mirror.drain()
+        quotas, now = self._mirror.ledger.quotas, self._wall()
+        standing = {Stage.BOUND, Stage.LEAVING}
+        pods = list(self._mirror.pods.values())
+        bound = {pod.uid: pod.charge for pod in pods if pod.tenant and pod.stage in standing}
+        waiting = {pod.uid for pod in pods if pod.stage not in standing}
+
+        def step(store: Store) -> Drift:
+            store.configure(quotas)
+            return store.reconcile(bound, now, waiting=waiting)
+
+        self.drift = await self._store.step(step)
+        self.compared, self._losses = True, self._store.losses
+        self._guide.wake()
+        self.drifted += len(self.drift.missing) + len(self.drift.stray) + len(self.drift.different)
+        if self.drift:
+            logger.warning(
+                "ledger drift", missing=len(self.drift.missing), stray=len(self.drift.stray),
+                different=len(self.drift.different),
+            )  # fmt: skip
+        return self.drift
+
+    async def _expire(self) -> None:
+        self._guide.sweep()
+        now = self._wall()
+        await self._store.step(lambda store: store.expire(now, self._is_bound))
+
+    def _is_bound(self, uid: str) -> bool:
+        record = self._mirror.pods.get(uid)
+        return record is not None and record.stage in {Stage.BOUND, Stage.LEAVING}
+
+
+def _tell(store: Store, bound: list[Charge], leaving: set[str], gone: set[str]) -> None:
+    if bound:
+        store.record(bound)
+    for uid in leaving:
+        store.terminate(uid)
+    if gone:
+        store.release_all(gone)
