@@ -51,7 +51,9 @@ class Cgroup(NamedTuple):
                 if self.unified:
                     _delegate(self.root, directory)
                 directory.mkdir(parents=True, exist_ok=True)
-                _inherit_cpuset(directory)
+                for level in reversed((directory, *directory.parents)):
+                    if self.root in level.parents:
+                        _inherit_cpuset(level)
             for name, value in self._settings(memory_bytes, cpu_milli).items():
                 for directory in self.directories():
                     if (directory / name).exists():
