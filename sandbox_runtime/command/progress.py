@@ -1,11 +1,12 @@
-"""Shows the slow steps of a first start: a moving line on a terminal, plain lines elsewhere, nothing when all is quick."""
+"""Shows the slow steps of a first start: a moving line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol
 
 PATIENCE_SECONDS = 1.0
@@ -35,16 +36,24 @@ class Silent:
 
 
 class Lines:
-    """A line for each step that follows a slow one, or is known to be slow."""
+    """A line for each step that takes longer than a moment, by an alarm: no thread in a process that forks."""
 
     def __init__(self) -> None:
-        self._since = time.monotonic()
+        self._text = ""
+        signal.signal(signal.SIGALRM, self._late)
 
     def step(self, name: str, detail: str = "") -> None:
-        """Write it down."""
-        slow = time.monotonic() - self._since > PATIENCE_SECONDS
-        if name in WORDS and (slow or name in ("guest", "layers", "template")):
-            print(f"bulkhead: {WORDS[name]}{detail and f': {detail}'} …", file=sys.stderr)  # noqa: T201
+        """Say so if it is not over soon."""
+        self._text = f"bulkhead: {WORDS[name]}{detail and f': {detail}'} …" if name in WORDS else ""
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS if self._text else 0)
+
+    def _late(self, number: int, frame: FrameType | None) -> None:
+        print(self._text, file=sys.stderr)
+
+    def end(self) -> None:
+        """Say no more."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 class Moving:
@@ -65,7 +74,11 @@ def showing(quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield Silent()
     elif not sys.stderr.isatty():
-        yield Lines()
+        lines = Lines()
+        try:
+            yield lines
+        finally:
+            lines.end()
     else:
         from rich.console import Console  # a tenth of a second, for terminals only
 

@@ -79,10 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
         with showing(arguments.quiet) as progress:
             running = start(paths, order, progress)
     except NotStarted as error:
-        print(f"bulkhead sandbox: {error}", file=sys.stderr)  # noqa: T201
+        print(f"bulkhead sandbox: {error}", file=sys.stderr)
         return error.code
     if arguments.detach:
-        print(running.id)  # noqa: T201
+        print(running.id)
         return 0
     return _foreground(paths, running, arguments)
 

@@ -192,10 +192,10 @@ def status(found: dict[str, Any]) -> int:
         return 0
     if "exit" not in found:
         why = found.get("error") or found.get("why") or found.get("reason") or "it did not start"
-        print(f"bulkhead sandbox: {why}", file=sys.stderr)  # noqa: T201
+        print(f"bulkhead sandbox: {why}", file=sys.stderr)
         code = found.get("failure_code") or found.get("code")
         return int(code) if code else 125
     if found.get("reason") not in ("exited", None):
         words = [str(found["reason"]), *([str(found["why"])] if found.get("why") else [])]
-        print(f"bulkhead sandbox: {': '.join(words)}", file=sys.stderr)  # noqa: T201
+        print(f"bulkhead sandbox: {': '.join(words)}", file=sys.stderr)
     return int(found["exit"])

@@ -1,1 +1,1 @@
-"""What happens to a sandbox and in which order: `step` decides, `journal` remembers, `recover` cleans up after a crash."""
+"""What happens to a sandbox and in which order: `step` decides, `journal` remembers, `recover` cleans up."""

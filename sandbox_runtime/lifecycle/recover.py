@@ -24,10 +24,8 @@ from sandbox_runtime.vmm.processes import Process
 
 def recover(paths: Paths) -> list[str]:
     """Clean up after every dead supervisor. Returns the ids of those whose container was still thought to run."""
-    found = []
-    for directory in sorted(paths.sandboxes.glob("[!.]*")):
-        if not directory.name.startswith(machines.MAKER) and _recovered(paths, directory):
-            found.append(directory.name)
+    places = [path for path in paths.sandboxes.glob("[!.]*") if not path.name.startswith(machines.MAKER)]
+    found = [path.name for path in sorted(places) if _recovered(paths, path)]
     machines.sweep_makers(paths)
     orphans(paths)
     return found

@@ -37,7 +37,6 @@ class Connection:
         self._closing = False
         self.patient = False
         self.process: Process | None = None
-        self.waits = False
         control.loop.watch(
             self._socket,
             self._on_readable,
@@ -254,11 +253,12 @@ class Control:
 
     def _stop(self, client: Connection, fields: dict[str, Any]) -> None:
         """The answer comes when it is over."""
-        client.waits = True
         self.sandbox.stop()
+        if fields.get("now"):
+            self.sandbox.hurry()
 
     def _wait(self, client: Connection, fields: dict[str, Any]) -> None:
-        client.waits = True
+        """As `stop`, without asking for the end."""
 
     def _stats(self, client: Connection, fields: dict[str, Any]) -> None:
         self.figures(lambda found: client.finish(**found))

@@ -86,7 +86,16 @@ def _now() -> str:
 
 def read(storage: Path, container: str) -> Iterator[tuple[str, str, bytes]]:
     """(time, stream, bytes) of everything that is kept, oldest first."""
-    for number in range(FILES, -1, -1):
+    yield from read_older(storage, container)
+    path = place(storage, container)
+    if path.exists():
+        with path.open("rb") as file:
+            yield from map(parse, file)
+
+
+def read_older(storage: Path, container: str) -> Iterator[tuple[str, str, bytes]]:
+    """All but what is in the newest file."""
+    for number in range(FILES, 0, -1):
         path = place(storage, container, number)
         if path.exists():
             with path.open("rb") as file:

@@ -91,7 +91,7 @@ class Sandbox:
             self._busy = False
 
     def save(self) -> None:
-        """Write down how it stands, for commands and for whoever comes after a crash. A full disk is no reason to die."""
+        """Write down how it stands, for commands and for whoever comes after a crash. A full disk does not kill us."""
         with suppress(OSError):
             journal.write_outcome(self.directory, self.outcome())
 
@@ -132,6 +132,18 @@ class Sandbox:
                 self._release(resource)
             case words.Prepare():
                 self._try(self._prepare, words.Prepared())
+            case words.Report(container, exec_id, verdict):
+                self._report(container, exec_id, verdict)
+            case words.Complain(why):
+                self.why = self.why or why
+            case words.Finish():
+                self.save()
+                self.on_finish()
+            case _:
+                self._perform_on_container(action)
+
+    def _perform_on_container(self, action: words.Action) -> None:
+        match action:
             case words.Start(container):
                 self._start_container(container)
             case words.Terminate(container):
@@ -142,13 +154,6 @@ class Sandbox:
                 self.loop.later(EXECS_SECONDS, lambda: self.feed(words.ExecsOverdue(container)))
             case words.AwaitGrace():
                 self.loop.later(self.order.grace_seconds, lambda: self.feed(words.GraceOver()))
-            case words.Report(container, exec_id, verdict):
-                self._report(container, exec_id, verdict)
-            case words.Complain(why):
-                self.why = self.why or why
-            case words.Finish():
-                self.save()
-                self.on_finish()
 
     def _try(self, work: Callable[[], None], done: Event) -> None:
         """Slow work at the start: signals may interrupt it, failures end it."""
@@ -337,6 +342,11 @@ class Sandbox:
     def stop(self) -> None:
         """End in order."""
         self.feed(words.StopAsked())
+
+    def hurry(self) -> None:
+        """End without waiting for anything; after `stop`."""
+        for _ in range(2):
+            self.feed(words.GraceOver())
 
     def exec(
         self,

@@ -13,7 +13,8 @@ from typing import Any
 from sandbox_runtime.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from sandbox_runtime.supervisor.main import start; start(sys.argv[1:])"
+ENTRY = "from sandbox_runtime.supervisor.main import start; start(sys.argv[1:])"
+PROGRAM = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; {ENTRY}"  # without `site`: 10 ms and 3 MiB less
 LOG = "supervisor.log"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
