@@ -70,11 +70,22 @@ def _fill(fd: int, place: Path, digest: str) -> None:
 
 
 def hold(fd: int, cgroup: tuple[Path, ...]) -> Process:
-    """Start the process that keeps `fd` open when we are gone."""
-    child = spawn(HOLDER, [(fd, HELD)], Confinement(cgroup=cgroup, die_with_parent=False))
-    os.close(child.pidfd)
-    os.close(child.output)
-    return child.process
+    """Start the process that keeps `fd` open when we are gone; a grandchild, so that it is init's to reap."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            holder = spawn(HOLDER, [(fd, HELD)], Confinement(cgroup=cgroup, die_with_parent=False)).process
+            os.write(writer, str(holder).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    said = os.read(reader, 200).decode()
+    os.close(reader)
+    if not said:
+        raise TemplateUnusable("no process could be started that holds its memory")
+    return Process.parse(said)
 
 
 def load_apart(place: Path, size_bytes: int, digest: str, cgroup: tuple[Path, ...]) -> int:

@@ -26,7 +26,7 @@ from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.processes import Process
 
 STATE_LIMIT = 16 << 20  # device state of a microvm is some 70 KB
-CGROUP = Cgroup("bulkhead/templates")  # the memory of a template is charged to nobody's pod
+CGROUP = Cgroup("bulkhead-templates")  # the memory of a template is charged to nobody's pod
 
 
 class Template(NamedTuple):
@@ -96,6 +96,8 @@ class Templates:
                 removed.append(key)
                 del sizes[key]
         self._sweep()
+        if not self.keys():
+            self.cgroup.remove()
         return removed
 
     # --- steps ----------------------------------------------------------------------------------------------
@@ -133,6 +135,7 @@ class Templates:
 
     def _made(self, key: str, memory_bytes: int, make: Make) -> Template:
         self._drop(key)
+        self._group()  # its maker joins it
         making = self.root / f".making-{key}-{os.getpid()}"
         making.mkdir()
         fd = memory.create(memory_bytes)
