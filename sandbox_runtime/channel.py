@@ -174,11 +174,8 @@ class Channel:
         stream = self._streams.get(number)
         if stream is None:
             return  # ended by an earlier callback of the same read
-        if (
-            (isinstance(stream, Writer)
-            and stream.broken)
-            or (isinstance(stream, Reader)
-            and stream.stream.closed)
+        if (isinstance(stream, Writer) and stream.broken) or (
+            isinstance(stream, Reader) and stream.stream.closed
         ):
             self.forget(stream)
         if stream.on_move is not None:

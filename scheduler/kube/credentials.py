@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+import yaml
 from kubernetes import config
 from kubernetes.client import Configuration
 
@@ -32,6 +33,7 @@ class Credentials:
         self.server_name = ""
         self.authorization = ""
         self.context: ssl.SSLContext | None = None
+        self._configuration: Any = None
         self.reload()
 
     def __repr__(self) -> str:
@@ -54,8 +56,11 @@ class Credentials:
             CredentialsUnusable: what is there cannot be used.
         """
         try:
-            self._configuration = self._load()
-            self._take()
+            found = self._load()
+            self._take(found)
+            self._configuration = found
+        except yaml.YAMLError as error:  # its text may quote the file, and so a token
+            raise CredentialsUnusable("no way to an API server: the kubeconfig is not YAML") from error
         except UNUSABLE as error:
             raise CredentialsUnusable(f"no way to an API server: {error}") from error
 
@@ -66,12 +71,11 @@ class Credentials:
             CredentialsUnusable: what was usable before cannot be read any more.
         """
         try:
-            self._take()
+            self._take(self._configuration)
         except UNUSABLE as error:
             raise CredentialsUnusable(f"cannot renew the credentials: {error}") from error
 
-    def _take(self) -> None:
-        found = self._configuration
+    def _take(self, found: Any) -> None:
         setting = found.auth_settings().get("BearerToken")  # its hook renews an expired token
         self.authorization = _header_value(setting["value"]) if setting else ""
         self.address = urlsplit(found.host)

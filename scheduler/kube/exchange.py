@@ -17,6 +17,7 @@ from scheduler.kube.errors import ApiUnavailable
 from scheduler.kube.framing import LineSplitter, Splitter, TooLong
 
 LARGEST_ANSWER: Final = 1 << 30  # bytes; a list page is a few MB
+SWITCHING: Final = 101
 OK: Final = 200
 OnEvent = Callable[[bytes], None]
 
@@ -151,7 +152,9 @@ class Exchange(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:  # noqa: D102
         self._status = self._parser.get_status_code()
-        if self._status != OK:
+        if self._status == SWITCHING:
+            self._fail("the answer is no HTTP: it switches protocols")
+        elif self._status > OK:
             self._on_event = None
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
@@ -165,6 +168,9 @@ class Exchange(asyncio.Protocol):
             self._fail(f"the answer is larger than {LARGEST_ANSWER} bytes")
 
     def on_message_complete(self) -> None:  # noqa: D102
+        if self._status < OK:  # 1xx only announces the answer
+            self._reset()
+            return
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return

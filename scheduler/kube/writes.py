@@ -145,6 +145,8 @@ def written_of(answer: Answer) -> Written:
     outcome = _OUTCOMES.get(answer.status, Outcome.REFUSED)
     if outcome is Outcome.BUSY and "disruption budget" in message:
         outcome = Outcome.BUDGET
+    elif "metadata.uid" in message and "field is immutable" in message:
+        outcome = Outcome.CONFLICT  # how a patch says that this is another pod of that name
     return Written(outcome, answer.status, message[:MESSAGE_CHARS], answer.retry_after)
 
 

@@ -65,6 +65,7 @@ class Reader:
             priority=spec.priority,
             labels=meta.labels,
             affinity=spec.affinity,
+            owner=next((owner.kind for owner in meta.owner_references if owner.controller), ""),
             born=charge.born,
         )
         record.group, record.group_size = group_of(meta.labels)

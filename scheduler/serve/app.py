@@ -32,6 +32,7 @@ from scheduler.serve.guide import Guide
 from scheduler.serve.metrics import Metrics, Standing
 from scheduler.serve.pages import Pages
 from scheduler.serve.reclaimer import Reclaimer
+from scheduler.serve.rescuer import Rescuer
 from scheduler.serve.story import Stories
 from scheduler.serve.teller import Teller
 from scheduler.serve.tenants_source import CONFIG_MAP, TenantFiles, TenantMap
@@ -42,8 +43,8 @@ from tenants.model import TenantSet
 
 TENANTS_EVERY_S = 3.0
 DRAIN_S = 10.0
-WRITERS = 24
-"""Connections to the API server for writes; the watches have their own."""
+WRITERS, BINDERS = 8, 32
+"""Connections to the API server for gates and stories, and for bindings, which nothing may hold up."""
 
 logger = structlog.get_logger("serve")
 
@@ -65,6 +66,7 @@ class App:
         self.store = StoreThread(open_store(options.store), wall, lambda: self.mirror.guard)
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
+        self.binds = Connection(credentials.find(options.kubeconfig, options.context), random, size=BINDERS)
         api = Writes(self.writes)
         tenants = self.files.tenants if self.files else TenantSet()
         self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
@@ -91,7 +93,9 @@ class App:
         self.map = TenantMap(self.take)
         if self.files is None:
             self.watches.watch_tenants(self.reads, options.tenants.removeprefix(CONFIG_MAP), self.map)
-        self.binder = Binder(self.mirror, self.guide, self.store, api, self.stories, clock=clock, wall=wall)
+        self.binder = Binder(
+            self.mirror, self.guide, self.store, Writes(self.binds), self.stories, clock=clock, wall=wall
+        )
         self.teller = Teller(
             self.mirror,
             self.stories,
@@ -112,6 +116,7 @@ class App:
             self.mirror, self.queue, self.guide, self.store, self.budgets, api, events, self.stories,
             leads=self.reclaims, clock=clock, wall=wall, evicted=self.metrics.evicted,
         )  # fmt: skip
+        self.rescuer = Rescuer(self.mirror, api, events, leads=self.guides, clock=clock)
         self.answers = Answers(
             self.mirror, self.binder, self.stories, self.reclaimer.preempt, unready=self.unready, wall=wall
         )
@@ -134,6 +139,8 @@ class App:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then drain: nobody is let in, what is under way is answered, the lease is given up."""
+        for caution in self.store.cautions:
+            logger.warning("store", caution=caution)
         verbs = Verbs(self.answers)
         pages = Pages(self.mirror, self.queue, self.stories, self.metrics, unready=self.unready)
         servers = [await self._listen({**verbs.routes(), **pages.routes()})]
@@ -147,6 +154,7 @@ class App:
             self.guide.run(),
             self.teller.run(),
             self.reclaimer.run(),
+            self.rescuer.run(),
             self._reload(),
         ]
         if not self._options.no_leader_election:
@@ -162,6 +170,7 @@ class App:
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
         self.reads.close()
         self.writes.close()
+        self.binds.close()
         await self.store.close()
         for task in done - {stopped}:
             task.result()

@@ -42,6 +42,7 @@ class Carrier:
         self.drifted = 0
         self.failure = ""
         self._turn = 0
+        self._losses = 0
 
     def unready(self) -> str:
         """Empty once the ledger has been compared with the cluster, and while the store answers."""
@@ -70,6 +71,9 @@ class Carrier:
         self._turn += 1
         if self._turn % round(RECONCILE_S / CARRY_S) == 1:
             await self.reconcile()
+        elif self._store.losses != self._losses:
+            logger.error("the store came back with less than it had answered; compared anew")
+            self.compare_soon()
         elif self._mirror.requota():
             quotas = self._mirror.ledger.quotas
             await self._store.step(lambda store: store.configure(quotas))
@@ -101,7 +105,7 @@ class Carrier:
             return store.reconcile(bound, now, waiting=waiting)
 
         self.drift = await self._store.step(step)
-        self.compared = True
+        self.compared, self._losses = True, self._store.losses
         self._guide.wake()
         self.drifted += len(self.drift.missing) + len(self.drift.stray) + len(self.drift.different)
         if self.drift:

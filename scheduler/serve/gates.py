@@ -1,19 +1,29 @@
-"""The write that opens a gate, with the chosen node as the hint. See docs/decisions/0403 for what each way costs."""
+"""The write that opens a gate, with the chosen node as the hint. See docs/decisions/0403 for what each way costs.
+
+Aiming is half the price of nominating, and cannot be taken back: a pod whose affinity names one node waits for that
+node for ever. So only pods that a controller makes again are aimed; one that misses is evicted by `rescuer`, and its
+successor is guided anew.
+"""
 
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from scheduler.kube.objects import Gate, Metadata, PodObject, PodSpec
 from scheduler.kube.writes import Outcome, Writes
 from scheduler.mirror.record import GATE, PodRecord
 
+MADE_AGAIN: Final = frozenset({"ReplicaSet", "ReplicationController", "StatefulSet"})
+"""Controllers that replace a deleted pod and count nothing against anybody, as a Job does."""
+
 
 class Way(enum.StrEnum):
     """How kube-scheduler learns the node."""
 
-    NOMINATE = "nominate"  # status.nominatedNodeName, then the gate: two writes; a hint that fails is dropped
+    AUTO = "auto"  # aim what is made again, nominate everything else
     AIM = "aim"  # one write: the gate goes, and the pod may stand on that node only
+    NOMINATE = "nominate"  # status.nominatedNodeName, then the gate: two writes; a hint that fails is dropped
 
 
 class ApiGates:
@@ -22,14 +32,18 @@ class ApiGates:
     def __init__(self, writes: Writes, way: Way) -> None:
         self._writes, self._way = writes, way
 
+    def aims(self, record: PodRecord) -> bool:
+        """Whether this pod is aimed."""
+        return self._way is Way.AIM or (self._way is Way.AUTO and record.owner in MADE_AGAIN)
+
     async def open(self, record: PodRecord, node: str) -> str:
         """See `guide.Gates`."""
         pod = pod_of(record)
-        if self._way is Way.NOMINATE:
+        candidates = (node,) if self.aims(record) else ()
+        if not candidates:
             written = await self._writes.nominate(pod, node)
             if not written.ok:
                 return f"{written.outcome}: {written.message}"
-        candidates = (node,) if self._way is Way.AIM else ()
         written = await self._writes.open_gate(pod, GATE, candidates)
         return (
             "" if written.ok or written.outcome is Outcome.GONE else f"{written.outcome}: {written.message}"

@@ -23,10 +23,11 @@ from scheduler.serve.worker import RESERVATION_S, StoreThread
 from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
-ROUND: Final = 128
+ROUND: Final = 64
 """Pods guided in one round: small enough that filter and bind calls do not wait behind it."""
-IN_FLIGHT: Final = 1024
-"""Pods that are guided and not bound: more would only wait in kube-scheduler's queue, where order is lost."""
+IN_FLIGHT: Final = 64
+"""Pods that are guided and not bound. More would only wait: in kube-scheduler, where order is lost, or in bind calls
+that pass its `httpTimeout` while the API server works off what was let through."""
 SETTLE_S: Final = 0.005
 """What arrives within this time is decided together."""
 AGAIN_S: Final = 1.0

@@ -69,7 +69,7 @@ def _declare_behaviour(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-guide", action="store_true", help="open no gates: filter, prioritize and bind alone"
     )
-    parser.add_argument("--guide-by", type=Way, choices=list(Way), default=Way.NOMINATE,
+    parser.add_argument("--guide-by", type=Way, choices=list(Way), default=Way.AUTO,
                         help="how kube-scheduler learns the node (default: %(default)s)")  # fmt: skip
     parser.add_argument("--no-leader-election", action="store_true", help="for a single replica")
     parser.add_argument("--lease-namespace", default="kube-system", metavar="NS", help="default: %(default)s")

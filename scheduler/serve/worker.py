@@ -37,6 +37,16 @@ class StoreThread:
         self._asked: list[tuple[Charge, asyncio.Future[Verdict]]] = []
         self._reserving: asyncio.Task[None] | None = None
 
+    @property
+    def losses(self) -> int:
+        """How often the store came back with less than it had answered."""
+        return self._store.losses
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What the store's operator should know."""
+        return self._store.cautions
+
     async def step(self, step: Callable[[Store], Answer]) -> Answer:
         """Run one step; raises StoreUnavailable as the store does."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, step, self._store)

@@ -106,7 +106,8 @@ def check(verb: str, answer: Any, asked: Any) -> None:
     """The shape that kube-scheduler takes, and only nodes that it named."""
     if answer is None:
         return
-    named = {name for key, value in asked.items() if key.lower() == "nodenames" for name in value or ()}
+    lists = [value for key, value in asked.items() if key.lower() == "nodenames" and isinstance(value, list)]
+    named = {name for value in lists for name in value if isinstance(name, str)}
     if verb == "filter":
         assert set(answer) == {"Nodes", "NodeNames", "FailedNodes", "FailedAndUnresolvableNodes", "Error"}
         said = [*(answer["NodeNames"] or ()), *(answer["FailedNodes"] or ())]

@@ -14,9 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from tests.support.kubernetes import ROOT, Answer, Api, ControlPlane, free_ports, wait_until
+import yaml
 
+from tests.support.kubernetes import Answer, Api, ControlPlane, free_ports, wait_until
+
+ROOT: Final = Path(__file__).parents[2]
 GATE: Final = "bulkhead.dev/quota"
+ACCOUNT: Final = "system:serviceaccount:kube-system:bulkhead-scheduler"
 TENANT_FILES: Final = """
 apiVersion: bulkhead.dev/v1
 kind: Tenant
@@ -68,7 +72,7 @@ class Serving:
         began = time.monotonic()
         with (self.directory / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scheduler", "serve", f"--kubeconfig={self._plane.kubeconfig()}",
+                [sys.executable, "-m", "scheduler", "serve", f"--kubeconfig={self._plane.kubeconfig(ACCOUNT)}",
                  f"--tenants={self.tenants}", f"--store={self._store}", f"--listen=127.0.0.1:{self.port}",
                  "--insecure-http", *self._flags],
                 stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -149,6 +153,8 @@ def make_world(api: Api, nodes: int = 3, cpu: str = "16") -> None:
     overhead = {"podFixed": {"cpu": "100m", "memory": "128Mi"}}
     sandbox = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "bulkhead"}}
     assert api.create({**sandbox, "handler": "bulkhead", "overhead": overhead}).ok
+    for manifest in yaml.safe_load_all((ROOT / "deploy/scheduler/rbac.yaml").read_text()):
+        assert api.create(manifest).ok
     for number in range(nodes):
         add_node(api, f"n{number}", cpu)
 
@@ -163,7 +169,7 @@ def add_node(api: Api, name: str, cpu: str = "16") -> None:
 
 def make_pod(
     api: Api, namespace: str, name: str, cpu: str = "1", *, gated: bool = True, labels: Mapping[str, str] | None = None,
-    priority_class: str = "", memory: str = "512Mi",
+    priority_class: str = "", memory: str = "512Mi", owners: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """A pod as admission leaves it: scheduler, sandbox and gate filled in."""
     requests = {"cpu": cpu, "memory": memory}
@@ -177,12 +183,8 @@ def make_pod(
         spec["runtimeClassName"] = "bulkhead"
     if priority_class:
         spec["priorityClassName"] = priority_class
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": dict(labels or {})},
-        "spec": spec,
-    }
+    meta = {"name": name, "labels": dict(labels or {}), "ownerReferences": list(owners)}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
     answer = api.create(pod, namespace)
     assert answer.ok, answer.message
     return answer.body

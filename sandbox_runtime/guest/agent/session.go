@@ -86,7 +86,6 @@ func (s *session) take(f frame) bool {
 		return stream == nil || stream.arrive(f.payload)
 	case wireEnd:
 		if stream := s.in(f.id); stream != nil {
-			s.forgetIn(f.id)
 			stream.finish()
 		}
 	case wireCredit:

@@ -194,6 +194,15 @@ def test_a_hostname_and_a_clock_are_what_the_host_says(session: GuestSession) ->
     assert session.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.decode().strip() == told.boot_id
 
 
+def test_an_exec_after_an_idle_time_works(session: GuestSession) -> None:
+    """BULKHEAD_TEST_IDLE_SECONDS=3600 is the long form; there is no timer on either end to find."""
+    name, _, _ = session.create(["sleep", "100000"])
+    session.start(name)
+    time.sleep(float(os.environ.get("BULKHEAD_TEST_IDLE_SECONDS", "2")))
+    assert session.exec(name, ["echo", "awake"]).stdout == b"awake\n"
+    session.remove(name)
+
+
 def test_a_thousand_small_requests_leave_no_memory_behind(session: GuestSession) -> None:
     for _ in range(200):
         session.channel.call("list", messages.List(), 60)

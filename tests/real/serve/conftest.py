@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubernetes import Api, ControlPlane, control_plane, wait_until
-from tests.support.serving import Serving, make_world
+from tests.support.serving import ACCOUNT, Serving, make_world
 
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    for one in control_plane(tmp_path_factory.mktemp("serve") / "plane", {}):
+    for one in control_plane(tmp_path_factory.mktemp("serve") / "plane", {ACCOUNT: ()}):
         make_world(one.api())
         yield one
 
@@ -34,5 +34,5 @@ def api(plane: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def serving(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Serving]:
-    with Serving(plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", "--no-leader-election") as process:
+    with Serving(plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", "--lease-namespace=kube-system") as process:
         yield process

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.kubernetes import Api, wait_until
-from tests.support.serving import Serving, add_node, get_pod, is_open, make_pod
+from tests.support.kubernetes import Api, ControlPlane, wait_until
+from tests.support.serving import TENANT_FILES, Serving, add_node, get_pod, is_open, make_pod
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("serve")]
 
@@ -118,3 +120,45 @@ def test_unready_until_everything_is_listed(api: Api, serving: Serving) -> None:
     first = wait_until("it answers", answer)
     assert first["Error"] or serving.call("GET", "/readyz").ok
     serving.wait_ready()
+
+
+def test_an_aimed_pod_that_misses_its_node_is_ended_for_its_controller(api: Api, serving: Serving) -> None:
+    """No controller runs here; what matters is that the pod does not wait for ever for a node that has gone."""
+    set_ = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web"}}
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+    made = api.create(
+        {**set_, "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}},
+        "platform",
+    )
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "name": "web",
+        "uid": made.body["metadata"]["uid"],
+        "controller": True,
+    }
+    add_node(api, "doomed", cpu="64")
+    make_pod(api, "platform", "web-1", cpu="40", labels=labels, owners=[owner])
+    pod = opened(api, "platform", "web-1")
+    assert "doomed" in str(pod["spec"])
+    assert api.delete("/api/v1/nodes/doomed").ok
+    gone = api.get("/api/v1/namespaces/platform/pods/web-1")
+    wait_until("it is ended", lambda: not api.get("/api/v1/namespaces/platform/pods/web-1").ok or None, 60)
+    assert gone.ok
+    assert api.delete("/apis/apps/v1/namespaces/platform/replicasets/web").ok
+
+
+def test_tenants_come_from_a_config_map_too(api: Api, plane: ControlPlane, tmp_path: Path) -> None:
+    meta = {"name": "bulkhead-tenants", "namespace": "kube-system"}
+    data = {"tenants.yaml": TENANT_FILES}
+    assert api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}).ok
+    path = "/api/v1/namespaces/kube-system/configmaps/bulkhead-tenants"
+    place = "--tenants=configmap:kube-system/bulkhead-tenants"
+    with Serving(plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", place) as process:
+        make_pod(api, "agents", "big", cpu="12")
+        wait_until("it waits", lambda: process.explain("agents/big").get("code") == "ExceedsMaxQuota" or None)
+        more = TENANT_FILES.replace("max: 8}", "max: 16}")
+        assert api.merge(path, {"data": {"tenants.yaml": more}}).ok
+        opened(api, "agents", "big")
+    assert api.delete(path).ok

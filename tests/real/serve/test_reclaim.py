@@ -40,9 +40,7 @@ overhead: {podFixed: {cpu: 100m, memory: 128Mi}}
 @pytest.fixture
 def halves(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Serving]:
     """Two tenants, of whom platform has filled the cluster: 12 pods of 4 CPU on 48."""
-    with Serving(
-        plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", "--no-leader-election", tenants=HALVES
-    ) as process:
+    with Serving(plane, tmp_path, f"sqlite:{tmp_path}/ledger.db", tenants=HALVES) as process:
         for number in range(12):
             make_pod(api, "platform", f"b{number}", cpu="4", labels={"app": "batch"})
         for number in range(12):
@@ -98,19 +96,22 @@ def test_a_disruption_budget_holds(api: Api, halves: Serving) -> None:
 
 
 def test_nobody_is_evicted_for_a_borrower(api: Api, halves: Serving) -> None:
-    for number in range(12):
+    for number in range(16):
         make_pod(api, "agents", f"a{number}", cpu="2")  # 11 of them are 23.1 of 24 guaranteed
 
     def through() -> int:
-        return sum(is_open(get_pod(api, "agents", f"a{number}")) for number in range(12))
+        return sum(is_open(get_pod(api, "agents", f"a{number}")) for number in range(16))
 
     def go() -> bool | None:
         for victim in leaving(api):
             api.delete(f"/api/v1/namespaces/platform/pods/{victim['metadata']['name']}")
-        return through() == 11 or None
+        return through() >= 11 or None
 
     wait_until("all within the guarantee go", go, 60)
     time.sleep(3)  # as long as three more looks
-    assert (through(), leaving(api)) == (11, [])
     left = api.get("/api/v1/namespaces/platform/pods").body["items"]
-    assert len(left) == 5  # 16 CPU hold 7 pods of 2.1, 12 CPU hold the other 4: seven victims of 4 CPU, no more
+    assert leaving(api) == []
+    assert len(left) >= 5  # 16 CPU hold 7 pods of 2.1 and 12 CPU the other 4: seven victims of 4 CPU at most
+    assert (
+        through() <= 13
+    )  # what those seven freed beyond the guarantee may be borrowed; nobody leaves for that
