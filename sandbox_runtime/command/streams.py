@@ -13,7 +13,7 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from sandbox_runtime.command.client import Client, Gone
 from sandbox_runtime.supervisor import frames
@@ -50,18 +50,21 @@ class Bridge:
     def run(self) -> dict[str, Any]:
         """Until the process has ended and all is cleaned up; returns how. An `error` field says that it never ran."""
         with self._catching(), raw(0) if self._terminal else _nothing():
+            return self._until_the_end()
+
+    def _until_the_end(self) -> dict[str, Any]:
+        try:
             if self._terminal:
                 self._resize()
-            try:
-                self._pump()
-            except Ended as ended:
-                return ended.fields | self.exit
-            except Gone as gone:
-                return self.exit or {"exit": LOST, "reason": "supervisor-died", "why": str(gone)}
-            except Detached:
-                return {"detached": True}
+            self._pump()
+        except Ended as ended:
+            return ended.fields | self.exit
+        except Gone as gone:
+            return self.exit or {"exit": LOST, "reason": "supervisor-died", "why": str(gone)}
+        except Detached:
+            return {"detached": True}
 
-    def _pump(self) -> None:
+    def _pump(self) -> NoReturn:
         with selectors.DefaultSelector() as selector:
             selector.register(self._client, selectors.EVENT_READ, self._from_guest)
             selector.register(self._signals, selectors.EVENT_READ, self._signalled)

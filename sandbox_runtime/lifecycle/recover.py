@@ -92,6 +92,8 @@ def _undo(paths: Paths, thing: Thing) -> None:
         case "layers":
             if paths.layers.is_dir():
                 LayerCache(paths.layers).release(thing.name)
+        case _:
+            pass  # a tap goes with whoever holds it; what a newer version writes down, it undoes
 
 
 def _end(text: str) -> None:

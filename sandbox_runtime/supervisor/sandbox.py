@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sandbox_runtime import oci
@@ -154,6 +155,8 @@ class Sandbox:
                 self.loop.later(EXECS_SECONDS, lambda: self.feed(words.ExecsOverdue(container)))
             case words.AwaitGrace():
                 self.loop.later(self.order.grace_seconds, lambda: self.feed(words.GraceOver()))
+            case _:
+                pass
 
     def _try(self, work: Callable[[], None], done: Event) -> None:
         """Slow work at the start: signals may interrupt it, failures end it."""
@@ -305,7 +308,7 @@ class Sandbox:
             snapshot = watch.news()
             if snapshot is not None:
                 guest.put_and_wait(channel, target, snapshot)
-            self.loop.watch(watch, lambda watch=watch, target=target: self._copy_again(watch, target))
+            self.loop.watch(watch, partial(self._copy_again, watch, target))
 
     def _copy_again(self, watch: Watch, target: str) -> None:
         """A volume that cannot be read now keeps what it had; the next change is another chance."""
