@@ -79,6 +79,7 @@ class Binder:
         refusal = self._refusal_on(record, node)
         if refusal:
             return refusal
+        self._mirror.cycle.policy.observe(self._mirror.state.demand(record.shape))
         self._mirror.assume(record, self._placed(record, node))
         self._guide.in_flight[record.uid] = self._clock()
         (verdict,) = await self._store.reserve([self._mirror.settle(record.uid)])
