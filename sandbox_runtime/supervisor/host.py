@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -35,6 +37,8 @@ from sandbox_runtime.vmm.vm import Vm, reap
 
 HELLO_SECONDS = 120.0
 SHUTDOWN_SECONDS = 15.0
+ORPHANS_SECONDS = 2.0
+PR_SET_CHILD_SUBREAPER = 36
 _KEEPS = (
     VolumeKind.BLOCK,
     VolumeKind.NFS,
@@ -128,6 +132,7 @@ class Host:
             child = self.helpers.pop()
             child.process.end()
             reap(child)
+        reap_orphans()
         users.forget(self.paths, self.id)
 
     # --- network --------------------------------------------------------------------------------------------
@@ -207,6 +212,23 @@ class Host:
                 channel.call("shutdown", messages.Shutdown(1000), SHUTDOWN_SECONDS)
                 self.clean = True
         channel.close()
+
+
+def adopt_orphans() -> None:
+    """Processes whose parents die become ours: virtiofsd has a child that it does not wait for."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans() -> None:
+    """Collect them, and wait a moment for those that are still dying."""
+    deadline = time.monotonic() + ORPHANS_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            time.sleep(0.005)
 
 
 def _await_agent(port: socket.socket) -> None:
