@@ -15,12 +15,11 @@ from contextlib import suppress
 from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import GuestFailed, HostUnfit, SandboxError
 from sandbox_runtime.lifecycle.journal import Journal
-from sandbox_runtime.lifecycle.recover import empty
+from sandbox_runtime.lifecycle.recover import drop_storage, empty
 from sandbox_runtime.lifecycle.state import Resource
 from sandbox_runtime.model import NetKind, VolumeKind
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
-from sandbox_runtime.rootfs.cache import LayerCache
 from sandbox_runtime.supervisor import disks, group, network, plans, shares
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.plans import Plans
@@ -106,16 +105,11 @@ class Host:
 
     def _make_storage(self) -> None:
         storage = self.paths.storage(self.id)
-        self._journal.note("disks", str(storage))
-        self._journal.note("layers", self.id)
         storage.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.plans = plans.make(self.paths, self.order)
 
     def _drop_storage(self) -> None:
-        for image in self.paths.storage(self.id).glob("*.ext4"):
-            image.unlink(missing_ok=True)
-        if self.paths.layers.is_dir():
-            LayerCache(self.paths.layers).release(self.id)
+        drop_storage(self.paths, self.id)
 
     # --- shared directories ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`bulkhead sandbox` as its users run it, in directories of its own, and everything that a sandbox could leave behind."""
+"""`bulkhead sandbox` as its users run it, in directories of its own, and all that a sandbox could leave behind."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sandbox_runtime.vmm.templates import Templates
 from tests.support.vmm import guest_image
 
 BUSYBOX = Path("/bin/busybox")
-APPLETS = (
-    "sh cat echo true false sleep dd date hostname kill id ls mount head tail ps env test tr stty tty uname wc "
-    "sha256sum seq df touch rm yes mkdir printf ln"
-).split()
+APPLETS = """
+    sh cat echo true false sleep dd date hostname kill id ls mount head tail ps env test tr stty tty uname wc sha256sum
+    seq df touch rm yes mkdir printf ln
+""".split()  # noqa: SIM905 - as a list it is a page
 SECONDS = 240  # of one command: emulation on a loaded machine
 
 
@@ -68,7 +68,9 @@ class World:
         before, command = words[:at], words[at + 1 :] if "--" in words else words
         return ["--rm", "--quiet", "--allow-emulation", "-m", "128M", *before, self.box, *command]
 
-    def popen(self, command: str, *words: str | Path, environ: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def popen(
+        self, command: str, *words: str | Path, environ: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start one command; its streams are pipes."""
         return subprocess.Popen(
             self.argv(command, *words),
@@ -174,7 +176,7 @@ def _processes(paths: Paths) -> list[str]:
             continue
         try:
             words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            links = {os.readlink(fd) for fd in (place / "fd").iterdir()}
+            links = {str(fd.readlink()) for fd in (place / "fd").iterdir()}
         except OSError:
             continue
         ours = any(f"{root}/" in f"{words} " or f"{root} " in f"{words} " for root in roots)
