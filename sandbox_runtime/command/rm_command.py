@@ -12,6 +12,7 @@ from sandbox_runtime.command import places
 from sandbox_runtime.command.client import Gone, ask
 from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.lifecycle import journal, recover
+from sandbox_runtime.lifecycle.state import Phase
 from sandbox_runtime.paths import Paths
 
 
@@ -51,6 +52,8 @@ def _remove(paths: Paths, sandbox_id: str, by_force: bool) -> str:
     if not directory.is_dir():
         return "" if by_force else "there is no such sandbox"
     lock = journal.take(paths, directory)
+    if lock is None and journal.read_outcome(directory).get("phase") in (Phase.STOPPING, Phase.STOPPED):
+        lock = _await_lock(paths, sandbox_id)
     if lock is None and not by_force:
         return "it runs; stop it, or use --force"
     if lock is None:

@@ -14,6 +14,7 @@ from sandbox_runtime.command.client import connect
 from sandbox_runtime.command.progress import showing
 from sandbox_runtime.command.start import NotStarted, Running, start
 from sandbox_runtime.errors import BadInput
+from sandbox_runtime.lifecycle import recover
 from sandbox_runtime.model import ContainerSpec, GuestImage, Limits, Mount, NetKind, Nic, SandboxSpec, Volume
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.supervisor.order import Order
@@ -94,6 +95,8 @@ def _foreground(paths: Paths, running: Running, arguments: argparse.Namespace) -
     if not found.get("detached"):
         with suppress(ChildProcessError):
             os.waitpid(running.pid, 0)
+    if found.get("reason") == "supervisor-died":
+        recover.recover(paths)
     return streams.status(found)
 
 

@@ -107,7 +107,6 @@ def _cleaned_on_failure(paths: Paths, sandbox_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if paths.layers.is_dir():
-            LayerCache(paths.layers).release(sandbox_id)
+        recover.clean(paths, sandbox_id)
         recover.remove(paths, sandbox_id)
         raise

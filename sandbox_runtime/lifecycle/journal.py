@@ -6,9 +6,10 @@
 <run>/sandboxes/<id>/outcome   how it stands: phase, exit, timings; replaced by rename
 <run>/sandboxes/<id>/vmm       QEMU (`vmm.recover`)
 
-Things of the journal: `process` (pid, start time, boot id), `cgroup` (path), `tap` (name), `socket` (path),
-`disks` (directory), `layers` (holder). Nothing here needs fsync: after a power cut no process, group, tap or socket is
-left, and the disks and layer references that are left are known by their names (`recover.orphans`).
+Things of the journal: `process` (pid, start time, boot id), `cgroup` (path), `tap` (name), `socket` (path). Private
+disks and references to layers need no line, as they are found by the sandbox's id. Nothing here needs fsync: after a
+power cut no process, group, tap or socket is left, and the disks and references that are left belong to nobody
+(`recover.orphans`).
 """
 
 from __future__ import annotations
@@ -81,6 +82,15 @@ def read_outcome(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def to_be_removed(directory: Path) -> bool:
+    """Whether nothing is to be kept of this sandbox once it has ended, by its order."""
+    try:
+        found = json.loads((directory / ORDER).read_text())
+    except (OSError, ValueError):
+        return True  # it was never told what to be
+    return not isinstance(found, dict) or bool(found.get("remove"))
 
 
 # --- who owns a sandbox ---------------------------------------------------------------------------------------

@@ -41,9 +41,9 @@ def _recovered(paths: Paths, directory: Path) -> bool:
         clean(paths, directory.name)
         if finished(directory):
             return False
-        if not (directory / journal.ORDER).exists():  # its maker died before it said what was wanted
+        if journal.to_be_removed(directory):
             remove(paths, directory.name)
-            return False
+            return True
         journal.write_outcome(
             directory,
             journal.read_outcome(directory)
@@ -66,7 +66,8 @@ def clean(paths: Paths, sandbox_id: str) -> None:
         if leftover.sandbox_id == sandbox_id:
             machines.end(paths, leftover)
     for thing in reversed(journal.things(directory)):
-        _undo(paths, thing)
+        _undo(thing)
+    drop_storage(paths, sandbox_id)
     users.forget(paths, sandbox_id)
     (directory / journal.CONTROL).unlink(missing_ok=True)
 
@@ -78,7 +79,15 @@ def remove(paths: Paths, sandbox_id: str) -> None:
         shutil.rmtree(paths.sandboxes / sandbox_id, ignore_errors=True)
 
 
-def _undo(paths: Paths, thing: Thing) -> None:
+def drop_storage(paths: Paths, sandbox_id: str) -> None:
+    """Remove its private disks and its references to layers; both are known by its name alone. Logs stay."""
+    for image in paths.storage(sandbox_id).glob("*.ext4"):
+        image.unlink(missing_ok=True)
+    if paths.layers.is_dir():
+        LayerCache(paths.layers).release(sandbox_id)
+
+
+def _undo(thing: Thing) -> None:
     match thing.kind:
         case "process":
             _end(thing.name)
@@ -86,12 +95,6 @@ def _undo(paths: Paths, thing: Thing) -> None:
             empty(Cgroup(thing.name))
         case "socket":
             Path(thing.name).unlink(missing_ok=True)
-        case "disks":
-            for image in Path(thing.name).glob("*.ext4"):
-                image.unlink(missing_ok=True)
-        case "layers":
-            if paths.layers.is_dir():
-                LayerCache(paths.layers).release(thing.name)
         case _:
             pass  # a tap goes with whoever holds it; what a newer version writes down, it undoes
 

@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import GuestFailed, HostUnfit, SandboxError
 from sandbox_runtime.lifecycle.journal import Journal
-from sandbox_runtime.lifecycle.recover import empty
+from sandbox_runtime.lifecycle.recover import drop_storage, empty
 from sandbox_runtime.lifecycle.state import Resource
 from sandbox_runtime.model import NetKind, VolumeKind
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
-from sandbox_runtime.rootfs.cache import LayerCache
 from sandbox_runtime.supervisor import disks, group, network, plans, shares
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.plans import Plans
@@ -35,6 +36,8 @@ from sandbox_runtime.vmm.vm import Vm, reap
 
 HELLO_SECONDS = 120.0
 SHUTDOWN_SECONDS = 15.0
+ORPHANS_SECONDS = 2.0
+PR_SET_CHILD_SUBREAPER = 36
 _KEEPS = (
     VolumeKind.BLOCK,
     VolumeKind.NFS,
@@ -102,16 +105,11 @@ class Host:
 
     def _make_storage(self) -> None:
         storage = self.paths.storage(self.id)
-        self._journal.note("disks", str(storage))
-        self._journal.note("layers", self.id)
         storage.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.plans = plans.make(self.paths, self.order)
 
     def _drop_storage(self) -> None:
-        for image in self.paths.storage(self.id).glob("*.ext4"):
-            image.unlink(missing_ok=True)
-        if self.paths.layers.is_dir():
-            LayerCache(self.paths.layers).release(self.id)
+        drop_storage(self.paths, self.id)
 
     # --- shared directories ---------------------------------------------------------------------------------
 
@@ -128,6 +126,7 @@ class Host:
             child = self.helpers.pop()
             child.process.end()
             reap(child)
+        reap_orphans()
         users.forget(self.paths, self.id)
 
     # --- network --------------------------------------------------------------------------------------------
@@ -207,6 +206,23 @@ class Host:
                 channel.call("shutdown", messages.Shutdown(1000), SHUTDOWN_SECONDS)
                 self.clean = True
         channel.close()
+
+
+def adopt_orphans() -> None:
+    """Processes whose parents die become ours: virtiofsd has a child that it does not wait for."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans() -> None:
+    """Collect them, and wait a moment for those that are still dying."""
+    deadline = time.monotonic() + ORPHANS_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            time.sleep(0.005)
 
 
 def _await_agent(port: socket.socket) -> None:

@@ -26,6 +26,7 @@ from sandbox_runtime.paths import Paths
 from sandbox_runtime.supervisor import order as orders
 from sandbox_runtime.supervisor.control import FIRST_CLIENT_SECONDS, LAST_WORDS_SECONDS, Control
 from sandbox_runtime.supervisor.figures import Figures
+from sandbox_runtime.supervisor.host import adopt_orphans
 from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.sandbox import Interrupted, Sandbox
 
@@ -54,6 +55,7 @@ class Supervisor:
 
     def __init__(self, paths: Paths, order: orders.Order, birth: Birth) -> None:
         self.paths, self.order, self.birth = paths, order, birth
+        adopt_orphans()
         self.loop = Loop()
         self.sandbox = Sandbox(paths, order, self.loop, lambda phase: birth.tell(phase=phase))
         self.sandbox.on_finish = self._finish
