@@ -64,7 +64,9 @@ class App:
         wall, clock = wall_clock, steady_clock
         random = randoms.Random()  # noqa: S311 - jitter
         self.files = None if options.tenants.startswith(CONFIG_MAP) else TenantFiles(Path(options.tenants))
-        self.store = StoreThread(open_store(options.store), wall, lambda: self.mirror.guard)
+        self.store = StoreThread(
+            open_store(options.store), wall, lambda: self.mirror.guard, options.reservation_seconds
+        )
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
         self.binds = Connection(credentials.find(options.kubeconfig, options.context), random, size=BINDERS)
@@ -73,7 +75,14 @@ class App:
         self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
         self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), BudgetSink()
         self.leadership = Leadership(
-            self.writes, self.identity, clock, wall, random, namespace=options.lease_namespace
+            self.writes,
+            self.identity,
+            clock,
+            wall,
+            random,
+            namespace=options.lease_namespace,
+            lease_s=options.lease_seconds,
+            retry_s=min(2.0, options.lease_seconds / 4),
         )
         events = Events(self.writes, wall, self.identity)
         gates = ApiGates(api, options.guide_by)
@@ -88,8 +97,9 @@ class App:
             wall=wall,
         )
         self.carrier = Carrier(
-            self.mirror, self.guide, self.store, listed=lambda: not self.watches.unready(), wall=wall
-        )
+            self.mirror, self.guide, self.store,
+            listed=lambda: not self.watches.unready(), clock=clock, wall=wall,
+        )  # fmt: skip
         self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
         self.map = TenantMap(self.take)
         if self.files is None:
