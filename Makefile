@@ -6,10 +6,11 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: run test check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools
 
-# The trace is $BULKHEAD_DATA where that is set, else one drawn with its statistics.
-run: $(STAMP)              ## the main job: pack a production trace three ways, compare
+# The trace is $BULKHEAD_DATA where that is set, else one drawn with its statistics. The sandbox is skipped without QEMU.
+run: $(STAMP)              ## the main job: pack a production trace three ways, compare; start one sandbox
 	@[ -n "$$BULKHEAD_DATA" ] || $(BIN)/python -m benchmarks.instances --out out/trace > /dev/null
 	@$(BIN)/bulkhead compare --data "$${BULKHEAD_DATA:-out/trace}" --report out/report.html
+	@$(BIN)/python -m sandbox_runtime.command.first out/sandbox
 
 test: $(STAMP) debian-packages  ## install what tests need, run all of them
 	$(BIN)/pytest -n 2 --dist loadgroup

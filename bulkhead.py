@@ -9,7 +9,11 @@ from __future__ import annotations
 import importlib
 import sys
 
-OWNERS = {"tenants": "tenants.__main__"}
+OWNERS = {
+    "tenants": "tenants.__main__",
+    "sandbox": "sandbox_runtime.__main__",
+    "guest": "sandbox_runtime.command.guest",
+}
 DEFAULT_OWNER = "scheduler.__main__"
 
 

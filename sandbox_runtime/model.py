@@ -110,6 +110,7 @@ class ContainerSpec(NamedTuple):
         cwd: working directory; empty means that of the image.
         user: `uid[:gid]` or names of the image; empty means that of the image.
         image: path of an OCI archive, layout or directory; where it is empty, the front end passes mounts of its own.
+        stdin: whether somebody may write to it; otherwise it reads /dev/null.
         limits: of this container's cgroup in the guest.
         rootfs_bytes: size of the writable layer.
     """
@@ -121,6 +122,7 @@ class ContainerSpec(NamedTuple):
     user: str = ""
     image: str = ""
     tty: bool = False
+    stdin: bool = False
     read_only: bool = False
     limits: Limits = Limits()
     rootfs_bytes: int = 1 << 30

@@ -2,6 +2,7 @@
 
 <run>/sandboxes/<id>/    sockets and journal of one sandbox; gone with it
 <run>/uids/              which unprivileged user belongs to which sandbox
+<cache>/sandboxes/<id>/  private disks and logs of one sandbox; gone with it
 <cache>/layers|templates|guest/   made on demand, may be deleted whenever no sandbox runs
 """
 
@@ -62,6 +63,15 @@ class Paths(NamedTuple):
     def guest(self) -> Path:
         """Built kernels and guest images."""
         return self.cache / "guest"
+
+    @property
+    def stores(self) -> Path:
+        """Parent of what sandboxes store: on a disk, since /run is memory."""
+        return self.cache / "sandboxes"
+
+    def storage(self, sandbox_id: str) -> Path:
+        """Private disks and logs of one sandbox; gone with it."""
+        return self.stores / check_id(sandbox_id)
 
     def sandbox(self, sandbox_id: str) -> Path:
         """Run state of one sandbox. Raises BadInput where the id cannot name a directory and a socket in it."""

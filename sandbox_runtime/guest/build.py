@@ -6,8 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sandbox_runtime.guest import agent_binary, image, initramfs
-from sandbox_runtime.guest.cmdline import IMAGE_CMDLINE
+from sandbox_runtime.guest import agent_binary, cmdline, image, initramfs
 from sandbox_runtime.guest.inputs import Inputs, gather
 from sandbox_runtime.guest.kernel import KernelFiles, vmlinux
 from sandbox_runtime.guest.store import IMAGE, INITRD, KERNEL, GuestStore
@@ -42,7 +41,7 @@ def _build(store: GuestStore, name: str, inputs: Inputs) -> GuestImage:
         if inputs.modules.boot_files:
             (built / INITRD).write_bytes(_initrd(inputs, agent))
         _image(inputs, agent, work, built / IMAGE)
-        return store.keep(name, built, IMAGE_CMDLINE)
+        return store.keep(name, built, cmdline.image(with_initrd=bool(inputs.modules.boot_files)))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

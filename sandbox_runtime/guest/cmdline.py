@@ -1,20 +1,25 @@
 """Kernel command lines. Pure.
 
-`IMAGE_CMDLINE` belongs to the image and is the same on every host; `emulation` adds what a guest needs whose clock is
-emulated. Facts and counts behind each word: Documentation/admin-guide/kernel-parameters.txt and our own boots.
+`image` belongs to the image and is the same on every host; `emulation` adds what a guest needs whose clock is emulated.
+Facts and counts behind each word: Documentation/admin-guide/kernel-parameters.txt and our own boots.
 """
 
 from __future__ import annotations
 
-IMAGE_CMDLINE = " ".join(
+_COMMON = " ".join(
     (
         "quiet loglevel=1",  # each printed line is an exit per byte on a serial console
         "panic=-1 reboot=t",  # a dead kernel ends the VMM at once, by triple fault, instead of hanging
         "random.trust_cpu=on",  # the agent reseeds from the host anyway
         "cryptomgr.notests",
-        "rdinit=/init",
     )
 )
+
+
+def image(with_initrd: bool) -> str:
+    """Where process 1 is: in an initramfs that finds the image, or, with every driver built in, in the image itself."""
+    first = "rdinit=/init" if with_initrd else "root=/dev/vda rootfstype=erofs ro init=/sbin/agent"
+    return f"{_COMMON} {first}"
 
 
 def emulation(tsc_khz: int) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sandbox_runtime.guest import agent_binary
-from sandbox_runtime.guest.cmdline import IMAGE_CMDLINE
 from sandbox_runtime.guest.image import host_program, libraries
 from sandbox_runtime.guest.kernel import KernelFiles, find_distribution_kernel
 from sandbox_runtime.guest.modules import ModuleSet, choose
@@ -34,7 +33,7 @@ class Inputs(NamedTuple):
 
     def fingerprint(self) -> str:
         """Changes whenever an input is replaced or edited. 64 hex digits."""
-        state = hashlib.sha256(IMAGE_CMDLINE.encode())
+        state = hashlib.sha256(self.kernel.release.encode())
         for path in self.files():
             status = path.stat()
             state.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
@@ -45,5 +44,6 @@ def gather(kernel: KernelFiles | None = None, agent: Path | None = None) -> Inpu
     """Find the inputs on this host. Raises HostUnfit with the package that is missing."""
     kernel = kernel or find_distribution_kernel(Path("/boot"), Path("/lib/modules"))
     modules_dep = kernel.modules / "modules.dep"
-    modules = choose(modules_dep.read_text() if modules_dep.is_file() else "")
+    aliases = kernel.modules / "modules.alias"
+    modules = choose(*(path.read_text() if path.is_file() else "" for path in (modules_dep, aliases)))
     return Inputs(kernel, modules, (host_program("crun", "crun"),), agent)

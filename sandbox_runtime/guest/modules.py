@@ -64,15 +64,27 @@ class Dependencies:
         return list(order)
 
 
-def choose(modules_dep: str) -> ModuleSet:
-    """The modules of the guest, from a kernel's modules.dep."""
+def choose(modules_dep: str, modules_alias: str = "") -> ModuleSet:
+    """The modules of the guest, from a kernel's modules.dep and modules.alias."""
     dependencies = Dependencies(modules_dep)
     boot = dependencies.files(_BOOT)
     late = {key: dependencies.files(names) for key, names in _WANTED.items()}
-    late |= {f"name:{name}": dependencies.files((name,)) for name in _BY_NAME.split()}
+    late |= {f"name:{_name(name)}": dependencies.files((name,)) for name in _BY_NAME.split()}
+    late |= {f"name:{alias}": late[f"name:{name}"] for alias, name in _aliases(modules_alias)}
     lines = [_line(key, [file for file in files if file not in boot]) for key, files in late.items()]
     everything = {file for files in late.values() for file in files} - set(boot)
     return ModuleSet(tuple(boot), _line("boot", boot), tuple(sorted(everything)), "".join(lines))
+
+
+def _aliases(modules_alias: str) -> list[tuple[str, str]]:
+    """Other names (`nft-chain-2-nat`) under which the kernel asks for modules that the guest has; patterns left out."""
+    words = (line.split() for line in modules_alias.splitlines() if line.startswith("alias "))
+    known = {_name(name) for name in _BY_NAME.split()}
+    return sorted(
+        (_name(word[1]), _name(word[2]))
+        for word in words
+        if len(word) == 3 and _name(word[2]) in known and not set("*?[:") & set(word[1])
+    )
 
 
 def _line(key: str, files: list[PurePosixPath]) -> str:

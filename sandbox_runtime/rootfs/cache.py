@@ -74,8 +74,7 @@ class LayerCache:
                 if found is not None:
                     return found
                 self._clear(key)
-                self._build(key, build)
-                found = self._take(key, holder)
+                found = self._build(key, holder, build)
         if found is None:
             raise LayerCorrupt(f"{key}: the image that was just built is not as it was written")
         return found._replace(built=True)
@@ -130,22 +129,32 @@ class LayerCache:
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _take(self, key: str, holder: str) -> Layer | None:
-        """Write the reference first, then look: nobody removes images meanwhile."""
-        references = self.directory / "references" / key
+        """Look and write the reference while nobody removes images."""
         with locked(self._lock(".collect"), shared=True):
-            found = self.find(key)
-            if found is not None:
-                references.mkdir(exist_ok=True)
-                (references / holder).touch()
-                os.utime(found.path.parent)  # last use, for `collect`
+            return self._refer(key, holder)
+
+    def _refer(self, key: str, holder: str) -> Layer | None:
+        found = self.find(key)
+        if found is not None:
+            references = self.directory / "references" / key
+            references.mkdir(exist_ok=True)
+            (references / holder).touch()
+            os.utime(found.path.parent)  # last use, for `collect`
         return found
 
-    def _build(self, key: str, build: Build) -> None:
+    def _build(self, key: str, holder: str, build: Build) -> Layer | None:
         temporary = self.directory / "building" / f"{key}.{secrets.token_hex(8)}"
         temporary.mkdir()
         try:
-            write_durable(temporary / "record.json", encode(_write(temporary / "image.erofs", key, build)))
-            publish(temporary, self.image(key).parent)
+            with full_disk_told(
+                self.directory
+            ):  # here as well, to see how full it was before the half image goes
+                write_durable(
+                    temporary / "record.json", encode(_write(temporary / "image.erofs", key, build))
+                )
+            with locked(self._lock(".collect"), shared=True):  # or it could go before anybody has it
+                publish(temporary, self.image(key).parent)
+                return self._refer(key, holder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

@@ -59,6 +59,7 @@ class DiskFull(RootfsError):
     """
 
     def __init__(self, where: str, needed: int, free: int) -> None:
-        super().__init__(f"no room on the filesystem of {where}: {needed} bytes needed, {free} free")
+        wanted = f"{needed} bytes needed, " if needed else ""
+        super().__init__(f"no room on the filesystem of {where}: {wanted}{free} bytes free")
         self.needed = needed
         self.free = free

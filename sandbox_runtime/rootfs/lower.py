@@ -58,7 +58,7 @@ def of_image(
 ) -> Lower:
     """The layers of an image, in `holder`'s name. Raises LayerRefused, DigestMismatch, DiskFull."""
     if image.directory is not None:
-        return of_directories(cache, holder, [image.directory], Identity.TREE, limits, told)
+        return of_directories(cache, holder, [(image.directory, Identity.TREE)], limits, told)
     made: list[Path] = []
     chain, built = "", 0
     for number, (blob, diff_id) in enumerate(zip(image.layers, image.config.diff_ids, strict=True)):
@@ -73,22 +73,18 @@ def of_image(
 def of_directories(
     cache: LayerCache,
     holder: str,
-    directories: Sequence[Path],
-    identity: Identity = Identity.SNAPSHOT,
+    directories: Sequence[tuple[Path, Identity]],
     limits: LayerLimits = DEFAULT,
     told: Told = silent,
 ) -> Lower:
-    """Committed snapshots, lowest first, with whiteouts as overlayfs writes them."""
+    """Directories with whiteouts as overlayfs writes them, lowest first, each with what names it in the cache."""
     made: list[Path] = []
     chain, built = "", 0
-    for number, directory in enumerate(directories):
+    for number, (directory, identity) in enumerate(directories):
         told("layer", number + 1, len(directories))
         name = _identify(directory, identity)
-        layer = cache.acquire(
-            _key("directory", name),
-            holder,
-            partial(write_directory, str(directory), limits=limits),
-        )
+        build = partial(write_directory, str(directory), limits=limits)
+        layer = cache.acquire(_key("directory", name), holder, build)
         chain = _chain(chain, name)
         made.append(layer.path)
         built += layer.built

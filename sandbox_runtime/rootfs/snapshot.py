@@ -97,8 +97,9 @@ def _split_lowers(text: str) -> list[str]:
 
 
 def _bind(mount: SnapshotMount) -> Directories:
-    """A snapshot without parents is its own first layer: what is in it is read as a layer, writing goes elsewhere."""
-    return Directories((Path(mount.source),), None if "ro" in mount.options else Path(mount.source))
+    """A view of one layer, or a snapshot without parents, which is nothing but what will be written."""
+    place = Path(mount.source)
+    return Directories((place,), None) if "ro" in mount.options else Directories((), place)
 
 
 def _block(mount: SnapshotMount) -> Block:

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from sandbox_runtime.rootfs import ranges
 from sandbox_runtime.rootfs.durable import full_disk_told, locked, publish
 from sandbox_runtime.rootfs.errors import RootfsError
 
@@ -48,16 +49,18 @@ def create(
     """
     size = max(SMALLEST, size // _STEP * _STEP)
     template = _template(templates, size, owner, folders)
-    try:
-        with full_disk_told(path.parent), template.open("rb") as source:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                _copy_data(source.fileno(), fd, size)
-            finally:
-                os.close(fd)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with full_disk_told(path.parent):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with template.open("rb") as source:
+                os.truncate(fd, size)
+                for start, end in ranges.data(source.fileno(), size):
+                    ranges.copy(source.fileno(), start, fd, start, end - start)
+        except BaseException:
+            path.unlink()
+            raise
+        finally:
+            os.close(fd)
     return size
 
 
@@ -123,17 +126,3 @@ def _mkfs(image: Path, tree: Path) -> None:
 def _journal(size: int) -> int:
     """MiB of journal: the smallest (1024 blocks) up to 1 GiB, never more than 16, since the file fills all of it."""
     return 4 if size <= 1 << 30 else 16
-
-
-def _copy_data(source: int, target: int, size: int) -> None:
-    """What the file has, at its place; holes stay holes."""
-    os.truncate(target, size)
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(source, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole follows
-            return
-        at = os.lseek(source, start, os.SEEK_HOLE)
-        while start < at:
-            start += os.copy_file_range(source, target, at - start, start, start)

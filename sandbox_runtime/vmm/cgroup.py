@@ -13,7 +13,7 @@ ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "blkio", "freezer", "cpuset")  # v1: each a tree of its own
 NO_LIMIT = 1 << 60  # v1 says "none" by a number near 2^63
 CPU_PERIOD_US = 100_000
-EMPTYING_SECONDS = 2.0
+EMPTYING_SECONDS = 5.0
 
 
 class Cgroup(NamedTuple):
@@ -50,8 +50,9 @@ class Cgroup(NamedTuple):
             for directory in self.directories():
                 if self.unified:
                     _delegate(self.root, directory)
-                directory.mkdir(parents=True, exist_ok=True)
-                _inherit_cpuset(directory)
+                for level in self._levels(directory):
+                    level.mkdir(exist_ok=True)
+                    _inherit_cpuset(level)
             for name, value in self._settings(memory_bytes, cpu_milli).items():
                 for directory in self.directories():
                     if (directory / name).exists():
@@ -96,6 +97,11 @@ class Cgroup(NamedTuple):
             if left:
                 time.sleep(0.005)
         return True
+
+    def _levels(self, directory: Path) -> list[Path]:
+        """From the top of a hierarchy down to `directory`, which is as deep as the path has parts."""
+        depth = len(Path(self.path.strip("/")).parts)
+        return [directory, *directory.parents][:depth][::-1]
 
     def _settings(self, memory_bytes: int, cpu_milli: int) -> dict[str, str]:
         settings = {}

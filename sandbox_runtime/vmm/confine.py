@@ -48,6 +48,7 @@ class Confinement(NamedTuple):
         keep_network: stay in the network namespace of the caller.
         oom_score_adj: as in proc(5); None leaves it.
         die_with_parent: end with SIGKILL when the thread that forked ends.
+        open_files: how many descriptors it may have, at most what we may.
     """
 
     uid: int = 0
@@ -59,6 +60,7 @@ class Confinement(NamedTuple):
     keep_network: bool = False
     oom_score_adj: int | None = None
     die_with_parent: bool = True
+    open_files: int = OPEN_FILES
 
     @property
     def jailed(self) -> bool:
@@ -77,7 +79,8 @@ def apply(confinement: Confinement, parent: int) -> None:
         _check(_libc.unshare(namespaces | (0 if confinement.keep_network else CLONE_NEWNET)), "unshare")
         _enter_jail(confinement)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    most = min(confinement.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if confinement.uid:
         os.setgroups(confinement.groups)
         os.setresgid(confinement.uid, confinement.uid, confinement.uid)

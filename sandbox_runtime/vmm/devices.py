@@ -339,6 +339,12 @@ def throttle_limits(io: Io) -> Fields:
     }
 
 
+def joined_node(name: str, path: str) -> BlockNode:
+    """Read-only images behind a flat vmdk description at `path`; what it names are the parts."""
+    file: Fields = {"driver": "file", "filename": path, "read-only": True, "node-name": f"{name}.d"}
+    return BlockNode({"driver": "vmdk", "node-name": name, "read-only": True, "file": file})
+
+
 def image_node(name: str, path: str, read_only: bool, group: str = "", direct: bool = False) -> BlockNode:
     """A raw image or device, optionally behind a throttle group; `path` is usually `/dev/fdset/<n>`.
 

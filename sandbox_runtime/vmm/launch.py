@@ -23,13 +23,16 @@ from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.confine import Confinement
 from sandbox_runtime.vmm.host import Host, kvm_access
 from sandbox_runtime.vmm.machine import Fd, Shape
+from sandbox_runtime.vmm.processes import ended
 from sandbox_runtime.vmm.sizing import VMM_KVM, VMM_TCG, Size, refusal
 from sandbox_runtime.vmm.spawn import spawn
 from sandbox_runtime.vmm.templates import Template, Templates
-from sandbox_runtime.vmm.vm import Started, Vm, reap, remove
+from sandbox_runtime.vmm.vm import Started, Vm, last_words, reap, remove
 
 LOAD_SECONDS = 30.0
 SAVE_SECONDS = 60.0
+LAST_WORDS_SECONDS = 0.2  # a QEMU that gives up says why just before it ends
+NOT_LOADED = "load of migration failed"  # QEMU's words before it gives up (migration/migration.c)
 RUNNING = frozenset({"RESUME"})
 OOM_SCORE_ADJ = 500  # before the system's services, after what volunteers
 
@@ -112,9 +115,10 @@ class Launcher:
         marks = [("template", time.monotonic() - begin)]
         try:
             return self._load(request, shape, template, begin, marks)
-        except SandboxError:
-            self.templates.discard(key)  # it was whole, so it does not suit: the next start makes another
-            raise
+        except VmmFailed as error:
+            if NOT_LOADED in error.last_words:  # whole, and it does not suit: the next start makes another
+                self.templates.discard(key)
+            raise  # whatever else happened has to do with this start alone
         finally:
             template.close()
 
@@ -122,7 +126,9 @@ class Launcher:
         self, request: Request, shape: Shape, template: Template, begin: float, marks: list[tuple[str, float]]
     ) -> Vm:
         passed = [(template.memory, Fd.MEMORY), (template.state, Fd.STATE)]
-        vm = self._spawn(request, self.paths.sandbox(request.id), machine.restored(shape), passed, False)
+        vm = self._spawn(
+            request, self.paths.sandbox(request.id), machine.restored(shape), passed, template.key
+        )
         try:
             marks.append(("spawn", time.monotonic() - begin))
             load(vm.qmp)
@@ -137,7 +143,7 @@ class Launcher:
         tags = [tag for tag, _ in request.shares]
         argv = machine.shared_booted(shape, tags) if tags else machine.booted(shape)
         sockets = [(fd, machine.FIRST_SHARE + number) for number, (_, fd) in enumerate(request.shares)]
-        vm = self._spawn(request, self.paths.sandbox(request.id), argv, sockets, True)
+        vm = self._spawn(request, self.paths.sandbox(request.id), argv, sockets)
         spawned = time.monotonic() - begin
         try:
             vm.qmp.command("query-status")
@@ -153,9 +159,7 @@ class Launcher:
         if request.tap >= 0:
             plain = plain._replace(tap=tap.nowhere())
         try:
-            vm = self._spawn(
-                plain, self.paths.sandbox(name), machine.template(shape), [(memory, Fd.MEMORY)], True
-            )
+            vm = self._spawn(plain, self.paths.sandbox(name), machine.template(shape), [(memory, Fd.MEMORY)])
         finally:
             if plain.tap >= 0:
                 os.close(plain.tap)
@@ -176,21 +180,21 @@ class Launcher:
         directory: Path,
         argv: list[str],
         passed: Sequence[tuple[int, int]],
-        boots: bool,
+        template: str = "",
     ) -> Vm:
         """QEMU with its monitor connected; on failure nothing is left."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         uid = users.claim(self.paths, request.id) if self.host.root else 0
         opened: list[int] = []
         try:
-            files = self._files(request, directory, boots)
+            files = self._files(request, directory, boots=not template)
             opened = [ours for ours, _ in files]
             fds = [*files, *passed, *([(request.tap, Fd.TAP)] if request.tap >= 0 else [])]
             child = spawn(
                 [str(self.host.qemu), *argv],
                 fds,
                 self._confinement(request, directory, uid),
-                lambda process: recover.record(directory, process, uid),
+                lambda process: recover.record(directory, process, uid, template),
             )
         except BaseException:
             remove(self.paths, request.id, directory, uid)
@@ -200,11 +204,13 @@ class Launcher:
                 os.close(fd)
         try:
             monitor = qmp.connect(str(directory / "qmp.sock"))
-        except SandboxError:
+        except SandboxError as error:
+            ended(child.pidfd, LAST_WORDS_SECONDS)
+            said = last_words(child)
             child.process.end()
             reap(child)
             remove(self.paths, request.id, directory, uid)
-            raise
+            raise VmmFailed("spawn", str(error), said) from error
         vm = Vm(self.paths, request.id, directory, request.accel, child, monitor, uid)
         vm.memory_bytes = request.size.memory_bytes
         return vm
@@ -279,7 +285,7 @@ def listen(path: Path) -> int:
 
 def _last_words(vm: Vm, phase: str, error: Exception) -> VmmFailed:
     """End a machine that did not get there, with what it said about it."""
-    vm.wait(0.2)  # a QEMU that gives up says why just before
-    said = vm.said().strip()[-1000:]
+    vm.wait(LAST_WORDS_SECONDS)
+    said = last_words(vm.child)
     vm.close()
     return VmmFailed(phase, str(error), said)

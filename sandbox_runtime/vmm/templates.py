@@ -26,7 +26,7 @@ from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.processes import Process
 
 STATE_LIMIT = 16 << 20  # device state of a microvm is some 70 KB
-CGROUP = Cgroup("bulkhead/templates")  # the memory of a template is charged to nobody's pod
+CGROUP = Cgroup("bulkhead-templates")  # the memory of a template is charged to nobody's pod
 
 
 class Template(NamedTuple):
@@ -96,6 +96,8 @@ class Templates:
                 removed.append(key)
                 del sizes[key]
         self._sweep()
+        if not self.keys():
+            self.cgroup.remove()
         return removed
 
     # --- steps ----------------------------------------------------------------------------------------------
@@ -133,6 +135,7 @@ class Templates:
 
     def _made(self, key: str, memory_bytes: int, make: Make) -> Template:
         self._drop(key)
+        self._group()  # its maker joins it
         making = self.root / f".making-{key}-{os.getpid()}"
         making.mkdir()
         fd = memory.create(memory_bytes)
@@ -196,6 +199,12 @@ class Templates:
         for place in self.holders.glob("[!.]*"):
             if not (self.root / place.name / "facts").exists():
                 self.discard(place.name)
+        known = {place.read_text() for place in self.holders.glob("[!.]*")}
+        for pid in self.cgroup.processes():  # one whose maker was killed before it had written it down
+            with suppress(ProcessLookupError, OSError):
+                stray = Process.of(pid)
+                if memory.is_holder(stray) and str(stray) not in known:
+                    stray.end()
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:

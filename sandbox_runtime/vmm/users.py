@@ -42,6 +42,12 @@ def release(paths: Paths, sandbox_id: str, uid: int) -> None:
         place.unlink(missing_ok=True)
 
 
+def forget(paths: Paths, sandbox_id: str) -> None:
+    """Give back whatever a sandbox has; for an owner that does not know any more."""
+    for place in paths.uids.glob("[0-9]*"):
+        release(paths, sandbox_id, int(place.name))
+
+
 def _take(paths: Paths, mine: Path, uid: int, sandbox_id: str) -> bool:
     place = paths.uids / str(uid)
     for _ in range(2):

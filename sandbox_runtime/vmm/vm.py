@@ -18,7 +18,7 @@ from sandbox_runtime.vmm.processes import ended
 from sandbox_runtime.vmm.qmp import Qmp
 from sandbox_runtime.vmm.spawn import Child
 
-SAID_LIMIT = 4_096
+SAID_LIMIT = 1_000
 BALLOON = "/machine/peripheral/balloon"
 UNKNOWN = 1 << 63  # all bits set: the guest did not say
 
@@ -104,11 +104,8 @@ class Vm:
         return str(text)
 
     def said(self) -> str:
-        """What QEMU itself has said since the last call."""
-        try:
-            return os.read(self.child.output, SAID_LIMIT).decode(errors="replace")
-        except BlockingIOError:
-            return ""
+        """What QEMU itself has said since the last call. Text of no trust."""
+        return last_words(self.child)
 
     def kill(self) -> None:
         """End QEMU now."""
@@ -129,6 +126,14 @@ class Vm:
         reap(self.child)
         self.qmp.close()
         remove(self._paths, self.id, self.directory, self._uid)
+
+
+def last_words(child: Child) -> str:
+    """The end of what a child has said that nobody has read yet."""
+    try:
+        return os.read(child.output, 1 << 16).decode(errors="replace").strip()[-SAID_LIMIT:]
+    except BlockingIOError:
+        return ""
 
 
 def reap(child: Child) -> None:

@@ -29,6 +29,7 @@ from scheduler.kube.objects import (
     PodStatus,
     Quantities,
     Resources,
+    SchedulingGroup,
     Selector,
     SpreadConstraint,
     Term,
@@ -104,6 +105,7 @@ def _pod_spec(found: Any) -> PodSpec:
         found.scheduler,
         found.priority,
         found.preemption,
+        SchedulingGroup(found.group.name) if found.HasField("group") else None,
     )
 
 

@@ -57,6 +57,7 @@ _MESSAGES: Final[dict[str, _Fields]] = {
         "spread": (33, "bytes*"),
         "gates": (38, "bytes*"),
         "resources": (40, "bytes"),
+        "group": (43, "Gate"),  # PodSchedulingGroup, which is one name too
     },
     "Container": {"resources": (8, "bytes"), "restart": (24, "string")},
     "Resources": {"limits": (1, "bytes*"), "requests": (2, "bytes*")},

@@ -22,7 +22,7 @@ from tests.support.guest_machine import GuestMachine, running
 BUSYBOX = Path("/bin/busybox")
 ROOTFS = "/run/rootfs"
 _APPLETS = """
-    sh cat echo true false sleep dd date hostname kill id ls mount head sha256sum tail ps env test tr stty tty
+    sh cat echo true false sleep dd date hostname kill id ls mount head sha256sum tail ps env test tr stty tty stat ip
 """
 NO_STDIO = messages.Stdio(0, 0, 0, False, 0, 0)
 

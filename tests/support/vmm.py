@@ -70,11 +70,13 @@ def launcher() -> Iterator[Launcher]:
     """A launcher with stores of its own; at the end everything is given back."""
     root = Path(tempfile.mkdtemp(prefix="bh-"))
     paths = Paths(root / "run", root / "cache")
-    templates = Templates(paths, Cgroup(""))
+    templates = Templates(paths, Cgroup(f"bulkhead-test-{root.name}"))
     try:
         yield Launcher(paths, this_host(), templates, lambda port: Channel(port).greet(AGENT_SECONDS))
     finally:
         templates.collect(0)
+        left = [directory for directory in templates.cgroup.directories() if directory.exists()]
+        assert left == []
         shutil.rmtree(root)
 
 

@@ -156,7 +156,7 @@ func giveToGroup(root string, group int) error {
 		if err := os.Lchown(path, -1, group); err != nil {
 			return err
 		}
-		mode := info.Mode().Perm() | 0o660
+		mode := info.Mode()&(os.ModePerm|os.ModeSticky|os.ModeSetuid) | 0o660
 		if info.IsDir() {
 			mode |= os.ModeSetgid | 0o110
 		}

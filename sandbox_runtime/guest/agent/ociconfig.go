@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // object is a JSON object whose unknown parts pass through unharmed.
@@ -55,6 +56,7 @@ func guestConfig(params *msgCreate) ([]byte, error) {
 		delete(config, "domainname")
 	}
 	podSysctls(linux.child("sysctl"), hasNamespace(own, "ipc"))
+	keepReadOnly(config["mounts"])
 	guestTerminal(config.child("process"), params.Stdio)
 	return json.Marshal(config)
 }
@@ -90,6 +92,33 @@ func guestTerminal(process object, stdio msgStdio) {
 	delete(process, "consoleSize")
 	if stdio.Terminal && stdio.Rows > 0 && stdio.Columns > 0 {
 		process["consoleSize"] = object{"height": stdio.Rows, "width": stdio.Columns}
+	}
+}
+
+// keepReadOnly makes a bind mount of something read-only read-only. crun remounts what it binds with the options of the
+// container alone, which would make a read-only volume writable.
+func keepReadOnly(mounts any) {
+	const readOnly = 1 // ST_RDONLY
+	list, _ := mounts.([]any)
+	for _, each := range list {
+		mount, _ := each.(map[string]any)
+		source, _ := mount["source"].(string)
+		options, _ := mount["options"].([]any)
+		binds := mount["type"] == "bind"
+		for _, option := range options {
+			binds = binds || option == "bind" || option == "rbind"
+		}
+		var about syscall.Statfs_t
+		if !binds || syscall.Statfs(source, &about) != nil || about.Flags&readOnly == 0 {
+			continue
+		}
+		kept := []any{"ro"}
+		for _, option := range options {
+			if option != "rw" {
+				kept = append(kept, option)
+			}
+		}
+		mount["options"] = kept
 	}
 }
 

@@ -136,11 +136,17 @@ func (i *inStream) arrive(payload []byte) bool {
 	return true
 }
 
+// finish notes the host's END. The session keeps the stream until its end was read or nobody wants it: all of it may have
+// come before the process that reads it was made.
 func (i *inStream) finish() {
 	i.mu.Lock()
 	i.finished = true
+	stopped := i.stopped
 	i.mu.Unlock()
 	i.changed.Broadcast()
+	if stopped {
+		i.session.forgetIn(i.id)
+	}
 }
 
 func (i *inStream) die() {
@@ -163,6 +169,7 @@ func (i *inStream) chunk() ([]byte, error) {
 		i.chunks = i.chunks[1:]
 		return chunk, nil
 	case i.finished:
+		i.session.forgetIn(i.id)
 		return nil, io.EOF
 	case i.stopped:
 		return nil, io.ErrClosedPipe
@@ -191,11 +198,14 @@ func (i *inStream) consumed(n int) {
 // stop tells the host that nobody reads any more; what comes is dropped.
 func (i *inStream) stop() {
 	i.mu.Lock()
-	first := !i.stopped && !i.finished
+	first, finished := !i.stopped && !i.finished, i.finished
 	i.stopped = true
 	i.chunks = nil
 	i.mu.Unlock()
 	i.changed.Broadcast()
+	if finished {
+		i.session.forgetIn(i.id)
+	}
 	if first {
 		i.session.send(wireStop, i.id, nil)
 	}

@@ -16,6 +16,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from sandbox_runtime.rootfs import ranges
 from sandbox_runtime.rootfs.erofs.layout import (
     BLOCK,
     DIRENT,
@@ -64,8 +65,9 @@ class ImageWriter:
     def add_descriptor(self, node: Node, size: int, source: int) -> None:
         """Store a file of the host through its descriptor: the kernel copies, holes stay holes."""
         base = self._begin(node, size)
-        for start, end in _extents(source, size):
-            _copy(source, start, self._fd, base + start, end - start)
+        for start, end in ranges.data(source, size):
+            if ranges.copy(source, start, self._fd, base + start, end - start) != end - start:
+                raise LayerRefused("changed", "a file of the layer shrank while it was read")
 
     def add_symlink(self, node: Node, target: bytes) -> None:
         """A target too long to lie beside its inode gets a block, as a file would."""
@@ -259,25 +261,3 @@ def _write_at(fd: int, data: bytes, offset: int) -> None:
         done = os.pwrite(fd, view, offset)
         view = view[done:]
         offset += done
-
-
-def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of what is not a hole in the first `size` bytes."""
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole follows
-            return
-        if start >= size:
-            return
-        at = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        yield start, at
-
-
-def _copy(source: int, start: int, target: int, at: int, size: int) -> None:
-    while size:
-        done = os.copy_file_range(source, target, min(size, 1 << 30), start, at)
-        if not done:
-            raise LayerRefused("changed", "a file of the layer shrank while it was read")
-        start, at, size = start + done, at + done, size - done

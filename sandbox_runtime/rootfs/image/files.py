@@ -12,6 +12,8 @@ from sandbox_runtime.rootfs.errors import ImageRefused
 from sandbox_runtime.rootfs.image.config import DOCUMENT_MAX
 from sandbox_runtime.rootfs.layer.tar import entries
 
+MEMBERS_MAX = 10_000
+
 
 class Blob(NamedTuple):
     """Bytes of a file of the host."""
@@ -89,6 +91,10 @@ class ArchiveFiles:
         with path.open("rb") as file:
             for entry in entries(file.read, lambda size: file.seek(size, os.SEEK_CUR)):
                 name = _clean(os.fsdecode(entry.name))
+                if len(self._found) + len(self._links) > MEMBERS_MAX:
+                    raise ImageRefused(
+                        f"{path}: more than {MEMBERS_MAX} members; an image has a few for each layer"
+                    )
                 if entry.kind == b"0":
                     self._found[name] = Blob(path, file.tell(), entry.size)
                 elif entry.kind in (b"1", b"2"):

@@ -179,3 +179,9 @@ def test_a_closed_connection_is_an_error_with_a_name(agent: Path, tmp_path: Path
     channel = Channel(ours)
     with pytest.raises(ChannelClosed):
         channel.greet(5)
+
+
+def test_all_of_a_stream_may_come_before_anybody_reads_it(channel: Channel, tmp_path: Path) -> None:
+    for attempt in range(200):
+        put(channel, tmp_path / str(attempt), archive({"blob": b"x"}))
+    assert all((tmp_path / str(attempt) / "blob").read_bytes() == b"x" for attempt in range(200))

@@ -184,7 +184,7 @@ def test_layers_that_only_overlayfs_can_follow_stay_apart(tmp_path: Path) -> Non
         (tmp_path / name / "d").mkdir(parents=True)
     os.setxattr(tmp_path / "up/d", "trusted.overlay.redirect", b"/e")
     cache = LayerCache(tmp_path / "cache")
-    found = of_directories(cache, "pod", [tmp_path / "low", tmp_path / "up"])
+    found = of_directories(cache, "pod", [(tmp_path / name, Identity.TREE) for name in ("low", "up")])
     assert [len(files) for files in found.disks] == [1, 1]
     with ImageReader(found.disks[0][0]) as upper:
         assert (
@@ -203,7 +203,7 @@ def test_a_hundred_layers_are_one_disk(tmp_path: Path) -> None:
         (tmp_path / f"l{number}" / "d").mkdir(parents=True)
         (tmp_path / f"l{number}" / "d" / str(number)).write_text(f"layer {number}" * 500)
         (tmp_path / f"l{number}" / "same").write_text(str(number))
-        directories.append(tmp_path / f"l{number}")
+        directories.append((tmp_path / f"l{number}", Identity.SNAPSHOT))
     found = of_directories(LayerCache(tmp_path / "cache"), "pod", directories)
     (files,) = found.disks
     assert (len(files), found.built) == (101, 100)
@@ -221,9 +221,9 @@ def test_a_changed_directory_is_another_layer(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/f").write_text("1")
     cache = LayerCache(tmp_path / "cache")
-    first, again = (of_directories(cache, "pod", [tmp_path / "d"], Identity.TREE) for _ in range(2))
+    first, again = (of_directories(cache, "pod", [(tmp_path / "d", Identity.TREE)]) for _ in range(2))
     (tmp_path / "d/f").write_text("2")
-    changed = of_directories(cache, "pod", [tmp_path / "d"], Identity.TREE)
+    changed = of_directories(cache, "pod", [(tmp_path / "d", Identity.TREE)])
     assert (first.built, again.built, changed.built) == (1, 0, 1)
     assert first.disks == again.disks != changed.disks
 

@@ -207,7 +207,8 @@ def test_settings_are_written_in_the_words_of_either_version(tmp_path: Path) -> 
 @pytest.mark.real
 @pytest.mark.skipif(not os.access("/sys/fs/cgroup", os.W_OK), reason="may not make control groups")
 def test_a_real_group_is_made_joined_and_removed() -> None:
-    group = Cgroup(f"bulkhead-unit-{os.getpid()}")
+    outer = Cgroup(f"bulkhead-unit-{os.getpid()}")
+    group = Cgroup(f"{outer.path}/inner")
     group.create(memory_bytes=64 << 20, cpu_milli=500)
     child = spawn(SLEEP, [], Confinement(cgroup=tuple(group.join_files())))
     try:
@@ -217,3 +218,4 @@ def test_a_real_group_is_made_joined_and_removed() -> None:
         reap(child)
     assert group.remove()
     assert group.remove()
+    assert outer.remove()

@@ -1,0 +1,1 @@
+"""What a sandbox costs to start and to keep, beside the same machine without us."""

@@ -1,0 +1,1 @@
+"""`bulkhead sandbox …`: one module for each command, and what they share."""

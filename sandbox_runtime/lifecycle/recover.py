@@ -1,0 +1,133 @@
+"""After a crash of ours: finds every sandbox whose supervisor is dead, ends what is left of it, and cleans up.
+
+Nothing is adopted: QEMU and virtiofsd die with their supervisor (PR_SET_PDEATHSIG), so what is found here is files,
+groups and, at most, a process on its way out. The end of a container whose end nobody saw is never a success.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from sandbox_runtime.errors import JournalCorrupt, SandboxError
+from sandbox_runtime.lifecycle import journal
+from sandbox_runtime.lifecycle.journal import Thing
+from sandbox_runtime.lifecycle.state import UNKNOWN, Phase
+from sandbox_runtime.paths import Paths
+from sandbox_runtime.rootfs.cache import LayerCache
+from sandbox_runtime.vmm import recover as machines
+from sandbox_runtime.vmm import users
+from sandbox_runtime.vmm.cgroup import Cgroup
+from sandbox_runtime.vmm.processes import Process
+
+
+def recover(paths: Paths) -> list[str]:
+    """Clean up after every dead supervisor. Returns the ids of those whose container was still thought to run."""
+    places = [path for path in paths.sandboxes.glob("[!.]*") if not path.name.startswith(machines.MAKER)]
+    found = [path.name for path in sorted(places) if _recovered(paths, path)]
+    machines.sweep_makers(paths)
+    orphans(paths)
+    return found
+
+
+def _recovered(paths: Paths, directory: Path) -> bool:
+    if finished(directory) and not (directory / machines.RECORD).exists():
+        return False
+    lock = journal.take(paths, directory)
+    if lock is None:
+        return False
+    try:
+        clean(paths, directory.name)
+        if finished(directory):
+            return False
+        if journal.to_be_removed(directory):
+            remove(paths, directory.name)
+            return True
+        journal.write_outcome(
+            directory,
+            journal.read_outcome(directory)
+            | {"phase": Phase.STOPPED, "code": UNKNOWN, "reason": "supervisor-died"},
+        )
+        return True
+    finally:
+        os.close(lock)
+
+
+def finished(directory: Path) -> bool:
+    """Whether the supervisor of a sandbox gave everything back and said so."""
+    return bool(journal.read_outcome(directory).get("phase") == Phase.STOPPED)
+
+
+def clean(paths: Paths, sandbox_id: str) -> None:
+    """End and remove all that a sandbox has outside; its order, outcome and logs stay. Safe to repeat."""
+    directory = paths.sandboxes / sandbox_id
+    for leftover in machines.leftovers(paths):
+        if leftover.sandbox_id == sandbox_id:
+            machines.end(paths, leftover)
+    for thing in reversed(journal.things(directory)):
+        _undo(thing)
+    drop_storage(paths, sandbox_id)
+    users.forget(paths, sandbox_id)
+    (directory / journal.CONTROL).unlink(missing_ok=True)
+
+
+def remove(paths: Paths, sandbox_id: str) -> None:
+    """Remove the last of a sandbox: what was asked, how it ended, what it said."""
+    shutil.rmtree(paths.storage(sandbox_id), ignore_errors=True)
+    with journal.everyone(paths):
+        shutil.rmtree(paths.sandboxes / sandbox_id, ignore_errors=True)
+
+
+def drop_storage(paths: Paths, sandbox_id: str) -> None:
+    """Remove its private disks and its references to layers; both are known by its name alone. Logs stay."""
+    for image in paths.storage(sandbox_id).glob("*.ext4"):
+        image.unlink(missing_ok=True)
+    if paths.layers.is_dir():
+        LayerCache(paths.layers).release(sandbox_id)
+
+
+def _undo(thing: Thing) -> None:
+    match thing.kind:
+        case "process":
+            _end(thing.name)
+        case "cgroup":
+            empty(Cgroup(thing.name))
+        case "socket":
+            Path(thing.name).unlink(missing_ok=True)
+        case _:
+            pass  # a tap goes with whoever holds it; what a newer version writes down, it undoes
+
+
+def _end(text: str) -> None:
+    try:
+        process = Process.parse(text)
+    except JournalCorrupt:
+        return
+    if not process.end():
+        raise SandboxError(f"process {process.pid} does not end after SIGKILL")
+
+
+def empty(group: Cgroup) -> None:
+    """End whoever is still in a group of ours, and remove it."""
+    for pid in group.processes() - {os.getpid()}:
+        try:
+            Process.of(pid).end()
+        except (ProcessLookupError, OSError):
+            continue
+    group.remove()
+
+
+def orphans(paths: Paths) -> list[str]:
+    """Remove disks and layer references of sandboxes that no longer exist: a power cut leaves them. Returns whose."""
+    removed = []
+    with journal.everyone(paths):
+        alive = {path.name for path in paths.sandboxes.glob("*")}
+        for directory in sorted(paths.stores.glob("*")):
+            if directory.name not in alive:
+                shutil.rmtree(directory, ignore_errors=True)
+                removed.append(directory.name)
+        for reference in paths.layers.glob("references/*/*"):
+            if reference.name not in alive:
+                reference.unlink(missing_ok=True)
+    return removed

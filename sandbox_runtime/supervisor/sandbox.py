@@ -1,0 +1,415 @@
+"""Carries out what `lifecycle.step` decides, and tells it what happened. Knows nothing of who asks: see `control`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from sandbox_runtime import oci
+from sandbox_runtime.channel import Channel
+from sandbox_runtime.errors import SandboxError
+from sandbox_runtime.lifecycle import journal
+from sandbox_runtime.lifecycle import state as words
+from sandbox_runtime.lifecycle.state import Container, Event, Resource, State, Status, Verdict
+from sandbox_runtime.lifecycle.step import step
+from sandbox_runtime.paths import Paths
+from sandbox_runtime.protocol import messages
+from sandbox_runtime.protocol.errors import RequestFailed
+from sandbox_runtime.supervisor import group, guest
+from sandbox_runtime.supervisor.host import Host
+from sandbox_runtime.supervisor.logs import Log
+from sandbox_runtime.supervisor.loop import Loop
+from sandbox_runtime.supervisor.order import Order
+from sandbox_runtime.supervisor.processes import Process
+from sandbox_runtime.volumes.watch import Watch
+
+DRAIN_SECONDS = 5.0  # for streams that somebody else holds open after their process has ended
+EXECS_SECONDS = 10.0
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end while something slow was under way."""
+
+
+Reported = Callable[[str, str, Verdict], None]
+
+
+class Sandbox:
+    """One sandbox, from its order to its end.
+
+    Attributes:
+        state: as `step` left it.
+        why: what went wrong, in words, where something did.
+        interruptible: a signal may raise Interrupted now.
+        on_report: told (container, exec_id, verdict) of each end. on_finish: told once, at the end of everything.
+    """
+
+    def __init__(self, paths: Paths, order: Order, loop: Loop, told: Callable[[str], None]) -> None:
+        self.paths, self.order, self.loop = paths, order, loop
+        self.directory = paths.sandbox(order.spec.id)
+        containers = tuple(Container(spec.id) for spec in order.spec.containers)
+        self.state = State(main=containers[0].id if containers else "", containers=containers)
+        self.why, self.code = "", 0
+        self.interruptible = False
+        self.on_report: Reported = lambda container, exec_id, verdict: None
+        self.on_finish: Callable[[], None] = lambda: None
+        self.processes: dict[tuple[str, str], Process] = {}
+        self.users: dict[str, oci.User] = {}
+        self.timings: list[tuple[str, float]] = []
+        self._begin = time.monotonic()
+        self._told = told
+        self.host = Host(paths, order, journal.Journal(self.directory), self._phase)
+        self._events: deque[Event] = deque()
+        self._busy = False
+        self._watches: list[Watch] = []
+        self._execs = 0
+        self._start: dict[str, Any] = {}
+
+    # --- deciding -------------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """Something happened. Returns when all that follows at once is done."""
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                before = self.state.phase
+                self.state, actions = step(self.state, self._events.popleft())
+                if self.state.phase is not before:
+                    self.save()
+                for action in actions:
+                    self._perform(action)
+        finally:
+            self._busy = False
+
+    def save(self) -> None:
+        """Write down how it stands, for commands and for whoever comes after a crash. A full disk does not kill us."""
+        with suppress(OSError):
+            journal.write_outcome(self.directory, self.outcome())
+
+    def outcome(self) -> dict[str, Any]:
+        """How it stands."""
+        main = self.state.container(self.state.main)
+        verdict = main.verdict if main and main.status is Status.STOPPED else None
+        vm = self.host.vm
+        if vm is not None:
+            self._start = {"restored": vm.started.restored, "why_cold": vm.started.why_cold, "vmm": vm.pids}
+        return {
+            "phase": self.state.phase,
+            "code": verdict.code if verdict else None,
+            "reason": verdict.reason if verdict else self.state.ending,
+            "why": self.why,
+            "failure_code": self.code,
+            "accel": self.host.accel.kind,
+            "pid": os.getpid(),
+            "timings": [[name, round(seconds, 6)] for name, seconds in self.timings],
+            "memory_bytes": self.host.size.memory_bytes,
+            "vcpus": self.host.size.vcpus,
+            **self._start,
+        }
+
+    def _phase(self, name: str) -> None:
+        self.timings.append((name, time.monotonic() - self._begin))
+        self._told(name)
+        if name == self.order.stop_at:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    # --- doing ----------------------------------------------------------------------------------------------
+
+    def _perform(self, action: words.Action) -> None:
+        match action:
+            case words.Acquire(resource):
+                self._try(lambda: self._acquire(resource), words.Acquired(resource))
+            case words.Release(resource):
+                self._release(resource)
+            case words.Prepare():
+                self._try(self._prepare, words.Prepared())
+            case words.Report(container, exec_id, verdict):
+                self._report(container, exec_id, verdict)
+            case words.Complain(why):
+                self.why = self.why or why
+            case words.Finish():
+                self.save()
+                self.on_finish()
+            case _:
+                self._perform_on_container(action)
+
+    def _perform_on_container(self, action: words.Action) -> None:
+        match action:
+            case words.Start(container):
+                self._start_container(container)
+            case words.Terminate(container):
+                self.signal(container, "", signal.SIGTERM, False)
+            case words.Kill(container):
+                self.signal(container, "", signal.SIGKILL, True)
+            case words.AwaitExecs(container):
+                self.loop.later(EXECS_SECONDS, lambda: self.feed(words.ExecsOverdue(container)))
+            case words.AwaitGrace():
+                self.loop.later(self.order.grace_seconds, lambda: self.feed(words.GraceOver()))
+            case _:
+                pass
+
+    def _try(self, work: Callable[[], None], done: Event) -> None:
+        """Slow work at the start: signals may interrupt it, failures end it."""
+        self.interruptible = True
+        try:
+            work()
+            self.interruptible = False
+            self.feed(done)
+        except Interrupted:
+            self.feed(words.StopAsked())
+            self.feed(words.Failed("stopped"))
+        except (SandboxError, OSError) as error:
+            self.code = failure_code(error)
+            self.feed(words.Failed(str(error)))
+        finally:
+            self.interruptible = False
+
+    def _acquire(self, resource: Resource) -> None:
+        self.host.acquire(resource)
+        if resource is Resource.MACHINE:
+            self._watch_machine()
+        if resource is Resource.CHANNEL:
+            self._watch_channel()
+
+    def _release(self, resource: Resource) -> None:
+        """Whatever goes wrong, the rest is released too."""
+        self._phase(f"release-{resource}")
+        try:
+            if resource is Resource.CHANNEL and self.host.channel is not None:
+                self.loop.forget(self.host.channel)
+                self._close_watches()
+            if resource is Resource.MACHINE and self.host.vm is not None:
+                self.loop.forget(self.host.vm.child.pidfd)
+            self.host.release(resource)
+        except (SandboxError, OSError) as error:
+            self.why = self.why or f"{resource}: {error}"
+        self.feed(words.Released(resource))
+
+    # --- machine and channel --------------------------------------------------------------------------------
+
+    def _watch_machine(self) -> None:
+        assert self.host.vm is not None  # noqa: S101 - just acquired
+        self.loop.watch(self.host.vm.child.pidfd, self._machine_died)
+
+    def _machine_died(self) -> None:
+        """QEMU that ends by itself ends with its guest (`-no-reboot`); QEMU that is killed was killed by the host."""
+        vm = self.host.vm
+        assert vm is not None  # noqa: S101 - watched
+        self.loop.forget(vm.child.pidfd)
+        status = os.waitid(os.P_PIDFD, vm.child.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        killed = status is not None and status.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+        self.why = self.why or vm.said().strip()[-500:]
+        reason = "guest-died"
+        if killed and status is not None:
+            oom = status.si_status == signal.SIGKILL and group.out_of_memory(self.host.cgroup)
+            reason = "vmm-out-of-memory" if oom else "vmm-died"
+        self.feed(words.VmmDied(reason))
+
+    def _watch_channel(self) -> None:
+        channel = self._channel()
+        channel.on_event = self._guest_says
+        self.loop.watch(
+            channel,
+            lambda: self._pump(channel.on_readable),
+            lambda: self._pump(channel.on_writable),
+            lambda: channel.wants_write,
+        )
+
+    def _pump(self, work: Callable[[], None]) -> None:
+        """A channel that ends because QEMU did is QEMU's end; one that breaks the protocol is the guest's."""
+        fd = self._channel().fileno()
+        try:
+            work()
+        except SandboxError as error:
+            self.loop.forget(fd)
+            self.why = self.why or str(error)
+            if self.host.vm is None or not self.host.vm.wait(0.5):
+                self.feed(words.AgentLost("agent-lost"))
+            else:
+                self._machine_died()
+
+    def _channel(self) -> Channel:
+        if self.host.channel is None:
+            raise SandboxError("the sandbox does not run")
+        return self.host.channel
+
+    def _guest_says(self, event: Any) -> None:
+        if isinstance(event, messages.OutOfMemory):
+            self.feed(words.OutOfMemory(event.id))
+            return
+        process = self.processes.get((event.id, event.exec_id))
+        if process is None or process.code is not None:
+            return
+        process.code = event.code
+        process.on_drained = lambda: self._process_over(process)
+        process.move()
+        if not process.over:
+            self.loop.later(DRAIN_SECONDS, lambda: self._undrained(process))
+
+    def _undrained(self, process: Process) -> None:
+        """Clients that still read are waited for; a stream that somebody else in the guest holds open is not."""
+        if process.over:
+            return
+        if any(client.congested for client in process.clients):
+            self.loop.later(DRAIN_SECONDS, lambda: self._undrained(process))
+        else:
+            process.abandon()
+
+    def _process_over(self, process: Process) -> None:
+        """It has ended, and all it wrote was passed on."""
+        if process.over or process.code is None:
+            return
+        process.over = True
+        key = (process.container, process.exec_id)
+        if process.exec_id and self.host.channel is not None:
+            self.host.channel.request("remove", messages.Name(*key), _whatever)
+        self.feed(words.Exited(*key, process.code))
+
+    def _report(self, container: str, exec_id: str, verdict: Verdict) -> None:
+        process = self.processes.pop((container, exec_id), None)
+        self.save()
+        self.on_report(container, exec_id, verdict)
+        if process is not None and process.log is not None:
+            process.log.close()
+
+    # --- containers -----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        channel = self._channel()
+        self._phase("configure")
+        guest.configure(channel, self.order)
+        self._phase("mount")
+        guest.mount(channel, self.host.plans)
+        self._copy(channel)
+        self._phase("create")
+        for plan in self.host.plans.containers:
+            log = Log(self.paths.storage(self.order.spec.id), plan.spec.id)
+            process = Process(channel, plan.spec.id, "", plan.spec.tty, plan.spec.stdin, log=log)
+            self.processes[plan.spec.id, ""] = process
+            self.users[plan.spec.id] = guest.create(channel, plan, process)
+        self._phase("created")
+
+    def _copy(self, channel: Channel) -> None:
+        for plan in self.host.plans.volumes:
+            if plan.copy is None:
+                continue
+            watch, target = Watch(plan.copy.directory), plan.copy.target
+            self._watches.append(watch)
+            snapshot = watch.news()
+            if snapshot is not None:
+                guest.put_and_wait(channel, target, snapshot)
+            self.loop.watch(watch, partial(self._copy_again, watch, target))
+
+    def _copy_again(self, watch: Watch, target: str) -> None:
+        """A volume that cannot be read now keeps what it had; the next change is another chance."""
+        try:
+            snapshot = watch.news()
+        except SandboxError as error:
+            self.why = self.why or str(error)
+            return
+        if snapshot is not None and self.host.channel is not None:
+            guest.put(self.host.channel, target, snapshot, _whatever)
+
+    def _close_watches(self) -> None:
+        while self._watches:
+            watch = self._watches.pop()
+            self.loop.forget(watch)
+            watch.close()
+
+    def _start_container(self, container: str) -> None:
+        def started(answer: Any) -> None:
+            if isinstance(answer, RequestFailed):
+                self.code = failure_code(answer)
+                self.feed(words.Failed(str(answer)))
+                return
+            self._phase("started")
+            group.limit_cpu(self.host.cgroup, self.order.spec.limits.cpu_milli)
+            self.feed(words.Started(container))
+
+        self._channel().request("start", messages.Name(container, ""), started)
+
+    def start(self, container: str) -> None:
+        """Let a created container run."""
+        self.feed(words.StartAsked(container))
+
+    def stop(self) -> None:
+        """End in order."""
+        self.feed(words.StopAsked())
+
+    def hurry(self) -> None:
+        """End without waiting for anything; after `stop`."""
+        for _ in range(2):
+            self.feed(words.GraceOver())
+
+    def exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        env: Sequence[str],
+        cwd: str,
+        user: oci.User | None,
+        stdio: tuple[bool, bool, int, int],
+        then: Callable[[Any], None],
+    ) -> Process:
+        """Run another process in a container; `stdio` is (tty, stdin, rows, columns). `then` gets the answer."""
+        plan = next(plan for plan in self.host.plans.containers if plan.spec.id == container)
+        tty, stdin, rows, columns = stdio
+        self._execs += 1
+        exec_id = f"e{self._execs}"
+        process = Process(self._channel(), container, exec_id, tty, stdin, (rows, columns))
+        description = oci.process(
+            argv,
+            (*plan.image.env, *plan.spec.env, *env),
+            cwd or plan.spec.cwd or plan.image.cwd,
+            user or self.users[container],
+            tty,
+        )
+        self.processes[container, exec_id] = process
+        self.feed(words.ExecBegun(container, exec_id))
+
+        def answered(answer: Any) -> None:
+            if isinstance(answer, RequestFailed):
+                self.processes.pop((container, exec_id), None)
+                self.feed(words.ExecFailed(container, exec_id))
+            then(answer)
+
+        request = messages.Exec(container, exec_id, json.dumps(description), process.stdio)
+        self._channel().request("exec", request, answered)
+        return process
+
+    def signal(self, container: str, exec_id: str, number: int, everyone: bool) -> None:
+        """Send a signal; to a process that has ended it is nothing."""
+        if self.host.channel is not None:
+            request = messages.Signal(container, exec_id, number, everyone)
+            self.host.channel.request("signal", request, _whatever)
+
+    def resize(self, process: Process, rows: int, columns: int) -> None:
+        """Set the size of a terminal."""
+        if self.host.channel is not None:
+            request = messages.Resize(process.container, process.exec_id, rows, columns)
+            self.host.channel.request("resize", request, _whatever)
+
+
+def failure_code(error: Exception) -> int:
+    """What `docker run` would exit with: 127 no such command, 126 it cannot be run, 125 everything else."""
+    if isinstance(error, RequestFailed) and error.code == "start-failed":
+        text = error.message.lower()
+        if "not found" in text or "no such file" in text:
+            return 127
+        if "permission denied" in text or "exec format" in text or "is a directory" in text:
+            return 126
+    return 125
+
+
+def _whatever(answer: Any) -> None:
+    """Nobody waits for this answer."""
