@@ -291,3 +291,11 @@ def change_everything(ledger: Ledger) -> None:
         ledger.configure(make_ledger(make_tenant("a", quota=cpu(1))).quotas)
         assert changes.quotas() == ledger.quotas
         raise RuntimeError
+
+
+def test_a_clock_that_is_ahead_drops_nothing_that_its_owner_has_not_known_for_a_term() -> None:
+    ledger = ledger_of_ten()
+    ledger.reserve(make_charge(cpu=1), NOW, NOW + 30)
+    assert expire(ledger, NOW + 9_000, nobody, young={"pod"}) == []
+    assert not reconcile(ledger, {}, NOW + 9_000, young={"pod"}).expired
+    assert expire(ledger, NOW + 9_000, nobody) == ["pod"]
