@@ -248,6 +248,10 @@ class Mirror:
         told, self.effects = self.effects, Effects({}, set(), set())
         return told
 
+    def untold(self, told: Effects) -> None:
+        """The store did not hear it. What stands is compared whole later; who is gone must be told again."""
+        self.effects.release.update(told.release - self.pods.keys())
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _build(self) -> None:

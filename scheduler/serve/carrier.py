@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
-from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.mirror import Effects, Mirror
 from scheduler.mirror.record import Stage
 from scheduler.serve.guide import Guide
 from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import Store, StoreUnavailable
 from tenants.ledger.book import Ledger
-from tenants.ledger.charge import Charge
 from tenants.ledger.drift import GRACE_S, Drift
 
 CARRY_S: Final = 0.05
@@ -22,6 +21,8 @@ EXPIRE_S: Final = 5.0
 RECONCILE_S: Final = 60.0
 SECOND_LOOK_S: Final = GRACE_S + 1.0
 """After a start or an outage: what the first comparison doubted is released as soon as it may be."""
+
+Answer = TypeVar("Answer")
 
 logger = structlog.get_logger("ledger")
 
@@ -83,9 +84,7 @@ class Carrier:
             await self._store.step(lambda store: store.configure(quotas))
         told = self._mirror.drain()
         if not told.empty:
-            await self._store.step(
-                lambda store: _tell(store, list(told.record.values()), told.terminate, told.release)
-            )
+            await self._telling(told, lambda store: _tell(store, told))
         if self._clock() >= self._expire_at:
             self._expire_at = self._clock() + EXPIRE_S
             await self._expire()
@@ -98,8 +97,8 @@ class Carrier:
         """Make the quota tree and every entry what the cluster says; the pods themselves always win."""
         self._mirror.requota()
         self._mirror.tidy()
-        self._mirror.drain()
         young = await self._young()
+        told = self._mirror.drain()
         quotas, now = self._mirror.ledger.quotas, self._wall()
         standing = {Stage.BOUND, Stage.LEAVING}
         pods = list(self._mirror.pods.values())
@@ -108,9 +107,10 @@ class Carrier:
 
         def step(store: Store) -> Drift:
             store.configure(quotas)
+            store.release_all(told.release)
             return store.reconcile(bound, now, waiting=waiting, young=young)
 
-        self.drift = await self._store.step(step)
+        self.drift = await self._telling(told, step)
         self._compare_at = self._clock() + (RECONCILE_S if self.compared else SECOND_LOOK_S)
         self.compared, self._losses = True, self._store.losses
         self._guide.wake()
@@ -121,6 +121,14 @@ class Carrier:
                 different=len(self.drift.different),
             )  # fmt: skip
         return self.drift
+
+    async def _telling(self, told: Effects, step: Callable[[Store], Answer]) -> Answer:
+        """Run a step that tells the store; what it did not hear is kept."""
+        try:
+            return await self._store.step(step)
+        except StoreUnavailable:
+            self._mirror.untold(told)
+            raise
 
     async def _expire(self) -> None:
         self._guide.sweep()
@@ -144,10 +152,10 @@ def reservations(ledger: Ledger) -> list[tuple[str, float]]:
     return [(uid, ledger.entries[uid].made_s) for uid in ledger.reserved]
 
 
-def _tell(store: Store, bound: list[Charge], leaving: set[str], gone: set[str]) -> None:
-    if bound:
-        store.record(bound)
-    for uid in leaving:
+def _tell(store: Store, told: Effects) -> None:
+    if told.record:
+        store.record(told.record.values())
+    for uid in told.terminate:
         store.terminate(uid)
-    if gone:
-        store.release_all(gone)
+    if told.release:
+        store.release_all(told.release)

@@ -7,11 +7,12 @@ import random as randoms
 import threading
 import time
 
-from tests.chaos.cast import OUTSIDER, PROBE, SIZES, TENANTS, pod
+from tests.chaos.cast import OUTSIDER, PROBE, SIZES, TENANTS, Limits, pod
 from tests.chaos.judge import Judge, Standing
 from tests.support.kubernetes import Api, ControlPlane
 
 WEIGHTS = {"agents": 5, "scrapers": 4, "vault": 1, "platform": 5, "batch": 6, OUTSIDER: 1}
+OUTSIDERS = Limits(4_000, 8_192, 12)
 PROBE_EVERY_S = 0.5
 GRACE_S = 0.5
 KEPT = 0.6
@@ -32,6 +33,7 @@ class Driver:
         self._number = 0
         self.created = 0
         self.paused = threading.Event()
+        self._fresh = True
         self._stop = threading.Event()
         self._idle = threading.Event()
         self._threads = [
@@ -64,10 +66,14 @@ class Driver:
         while not self._stop.is_set():
             if self.paused.is_set():
                 self._idle.set()
+                self._fresh = True
                 time.sleep(0.05)
                 continue
             began = time.monotonic()
             try:
+                if self._fresh:
+                    self._crowd(api)
+                    self._fresh = False
                 if began - probed > PROBE_EVERY_S:
                     probed = began
                     self.create(api, PROBE)
@@ -79,15 +85,25 @@ class Driver:
 
     def _act(self, api: Api) -> None:
         namespace = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        here = [one for one in self._judge.snapshot() if one.namespace == namespace and not one.leaving]
-        limits = TENANTS.get(namespace)
-        crowded = len(here) > (limits.pods if limits else 12) or sum(one.cpu for one in here) > 1.25 * (
-            limits.cpu if limits else 4_000
-        )
+        here, crowded = self._here(namespace)
         if here and (crowded or self._random.random() < 0.42):
             self.delete(api, self._random.choice(here))
         if not crowded:
             self.create(api, namespace)
+
+    def _here(self, namespace: str) -> tuple[list[Standing], bool]:
+        """The pods of a namespace, and whether they ask for a quarter more than they may have."""
+        here = [one for one in self._judge.snapshot() if one.namespace == namespace and not one.leaving]
+        limits = TENANTS.get(namespace, OUTSIDERS)
+        return here, len(here) > 1.25 * limits.pods or sum(one.cpu for one in here) > 1.25 * limits.cpu
+
+    def _crowd(self, api: Api) -> None:
+        """Until nobody has quota left: only then can anybody get too much."""
+        for namespace in WEIGHTS:
+            for _ in range(TENANTS.get(namespace, OUTSIDERS).pods):
+                if self.paused.is_set() or self._here(namespace)[1]:
+                    break
+                self.create(api, namespace)
 
     def create(self, api: Api, namespace: str) -> None:
         """One more pod."""
