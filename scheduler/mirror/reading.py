@@ -65,6 +65,7 @@ class Reader:
             priority=spec.priority,
             labels=meta.labels,
             affinity=spec.affinity,
+            raw=found.raw,
             owner=next((owner.kind for owner in meta.owner_references if owner.controller), ""),
             born=charge.born,
         )
