@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from sandbox_runtime.channel import Channel
-from sandbox_runtime.errors import GuestFailed, HostUnfit, SandboxError
+from sandbox_runtime.errors import GuestFailed, HostUnfit, SandboxError, VmmFailed
 from sandbox_runtime.lifecycle.journal import Journal
 from sandbox_runtime.lifecycle.recover import drop_storage, empty
 from sandbox_runtime.lifecycle.state import Resource
@@ -163,11 +163,23 @@ class Host:
         key = launcher.key(request)
         if request.use_template and not self._sockets and not (self.paths.templates / key / "facts").exists():
             self._told("template")
-        self.vm = launcher.start(request)
+        try:
+            self.vm = launcher.start(request)
+        except VmmFailed as error:
+            self._blame_helpers(error)
+            raise
         if self.size.balloon_bytes:
             self.vm.set_memory(self.size.usable_bytes)
         for disk in self.plans.disks():
             disks.attach(self.vm, disk)
+
+    def _blame_helpers(self, error: VmmFailed) -> None:
+        """A virtiofsd that gave up says why; QEMU only that it is gone."""
+        for child in self.helpers:
+            with suppress(BlockingIOError):
+                said = os.read(child.output, 4096).decode(errors="replace").strip()
+                if said and not child.process.alive():
+                    raise VmmFailed("virtiofsd", "it could not serve a directory", said[-1000:]) from error
 
     def _end_machine(self) -> None:
         """Also after an interruption, when QEMU or a template maker is known by what was written down alone."""

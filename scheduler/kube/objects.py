@@ -152,11 +152,12 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
 
 
 class PodObject(msgspec.Struct, gc=False):
-    """A v1 Pod."""
+    """A v1 Pod; `raw` is the whole of it in protobuf where that came with it and the pod is gated, to be written back."""
 
     metadata: Metadata
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
     status: PodStatus = msgspec.field(default_factory=PodStatus)
+    raw: bytes = b""
 
     @property
     def key(self) -> str:

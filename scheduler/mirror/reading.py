@@ -69,6 +69,7 @@ class Reader:
             priority=spec.priority,
             labels=meta.labels,
             affinity=spec.affinity,
+            raw=found.raw,
             owner=next((owner.kind for owner in meta.owner_references if owner.controller), ""),
             born=charge.born,
         )

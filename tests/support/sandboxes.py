@@ -42,6 +42,7 @@ class World:
         self.paths = Paths(root / "r", root / "c")
         self.box = root / "box"
         self.root = root
+        root.chmod(0o755)  # a shared directory is served as somebody who must get there
         self.paths.cache.mkdir(parents=True)
         self.paths.guest.symlink_to(guest_image().kernel.parent.parent)
         lay_out(self.box)
