@@ -127,7 +127,8 @@ class Guide:
 
     def holds(self, uid: str) -> None:
         """The store said yes."""
-        self._held[uid] = self._clock(), self._wall()
+        if uid in self.in_flight:  # else it was deleted meanwhile
+            self._held[uid] = self._clock(), self._wall()
 
     def landed(self, uid: str) -> None:
         """It is no longer on its way."""
@@ -193,7 +194,10 @@ class Guide:
     async def _open_gate(self, waiting: Waiting, node: str) -> None:
         record = self._mirror.pods.get(waiting.uid)
         if record is None:
-            return  # deleted meanwhile: the watch has given back what it held
+            await self._release(
+                waiting.uid
+            )  # deleted meanwhile, and the watch may have told the store before us
+            return
         try:
             refusal = await self._gates.open(record, node)
         except ApiUnavailable as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
+from math import inf
 from pathlib import Path
 
 from tests.chaos.campaign import CannotHappenHere, run
@@ -23,7 +25,11 @@ def main() -> int:
     parser.add_argument("--outage", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="where the logs of a failed scenario go")
+    parser.add_argument(
+        "--seconds", type=float, default=inf, help="for a scenario; then it ends after the round"
+    )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     names = [name for name in SCENARIOS if not options.only or any(word in name for word in options.only)]
     failed = 0
     with tempfile.TemporaryDirectory(prefix="chaos") as place:
@@ -34,7 +40,7 @@ def main() -> int:
             with World(directory, seed=options.seed, lease_s=options.lease, outage_s=options.outage) as world:
                 while name is not None:
                     try:
-                        print(run(world, name, options.rounds), flush=True)
+                        print(run(world, name, options.rounds, options.seconds), flush=True)
                     except CannotHappenHere as error:
                         print(f"{name:26} cannot happen here: {error}", flush=True)
                     except Exception:

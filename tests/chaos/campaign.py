@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,19 +38,26 @@ class Report(NamedTuple):
         )
 
 
-def run(world: World, name: str, rounds: int) -> Report:
-    """Raises AssertionError or ControlPlaneBroken where a rule was broken or something never came back."""
+def run(world: World, name: str, rounds: int, seconds: float = inf) -> Report:
+    """Fewer rounds where `seconds` are over before.
+
+    Raises AssertionError or ControlPlaneBroken where a rule was broken or something never came back.
+    """
     scenario = SCENARIOS[name]
     before = world.judge.binds
     with disk(world, scenario):
         world.use(scenario.store, scenario.replicas)
-        recovery, settled = [], []
+        recovery, settled, end = [], [], time.monotonic() + seconds
         for number in range(1, rounds + 1):
             time.sleep(WORK_S)
             recovery.append(scenario.fault(world))
             world.hold()
-            if number % SETTLE_EVERY == 0 or number == rounds:
+            last = number == rounds or time.monotonic() > end
+            if number % SETTLE_EVERY == 0 or last:
                 settled.append(world.settle())
+            if last:
+                break
+        world.quiet()
         world.retire()
     return Report(name, recovery, settled, world.judge.binds - before)
 

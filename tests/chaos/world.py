@@ -181,6 +181,11 @@ class World:
         """No rule was broken so far."""
         assert not self.judge.violations, self.judge.violations[:10]
 
+    def quiet(self) -> None:
+        """No replica met an exception that nobody expected."""
+        for replica in self.replicas:
+            assert "Traceback" not in replica.log(), replica.log().partition("Traceback")[2][:2_000]
+
     def settle(self) -> float:
         """Seconds until, with nothing new coming, every pod has found its node and the ledger is the cluster."""
         began = time.monotonic()
