@@ -57,6 +57,9 @@ class Judge:
         self._on: dict[str, set[str]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="judge", daemon=True)
+
+    def start(self) -> None:
+        """Begins to follow."""
         self._thread.start()
 
     def close(self) -> None:
@@ -80,7 +83,7 @@ class Judge:
         while not self._stop.is_set():
             try:
                 for event in self._events():
-                    self._take(event)
+                    self.take(event)
             except (OSError, http.client.HTTPException, json.JSONDecodeError):
                 time.sleep(0.1)
             except Exception as error:
@@ -102,7 +105,8 @@ class Judge:
         finally:
             connection.close()
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def take(self, event: dict[str, Any]) -> None:
+        """One write, as etcd tells it."""
         key = base64.b64decode(event["kv"]["key"]).decode()
         deleted = event.get("type") == "DELETE"
         with self._changed:

@@ -79,6 +79,7 @@ class World:
         self.write_tenants(cast.tenant_files())
         furnish(self.api)
         self.judge = Judge(self.plane.etcd_port)
+        self.judge.start()
         self._open.callback(self.judge.close)
         self.service = Service(lambda: self.replicas)
         self._open.callback(self.service.close)
