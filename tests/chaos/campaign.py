@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from tests.chaos.faults import SCENARIOS, Scenario
 from tests.chaos.world import World
 
-ROUNDS: Final = int(os.environ.get("BULKHEAD_CHAOS_ROUNDS", "2"))
+ROUNDS: Final = int(os.environ.get("BULKHEAD_CHAOS_ROUNDS", "1"))
 FULL: Final = 20
 SETTLE_EVERY: Final = 5
 WORK_S: Final = 2.0

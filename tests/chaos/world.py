@@ -40,7 +40,7 @@ class World:
 
     def __init__(
         self, directory: Path, *, seed: int = 1, per_second: float = 12, lease_s: int = 15,
-        outage_s: float = 30.0, reservation_s: int = 20,
+        outage_s: float = 30.0, reservation_s: int = 15,
     ) -> None:  # fmt: skip
         self.directory, self._seed, self._per_second, self.lease_s = directory, seed, per_second, lease_s
         self.outage_s, self.reservation_s = outage_s, reservation_s
