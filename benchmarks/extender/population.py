@@ -1,7 +1,8 @@
 """What stands in the cluster of the live benchmark: nodes, six tenants with their files, ReplicaSets, mixed pods. Pure.
 
-Every variant gets the same pods. Three tenants are trusted; the pods of the other three run in the sandbox class, take its
-overhead, and share a node with nobody else (`tenant-only`). Quotas are on and roomy: each tenant needs what it borrows.
+Every variant gets the same pods. Three tenants are trusted; the pods of the other three run in the sandbox class, take
+its overhead, and share a node with nobody else (`tenant-only`). Quotas are on and roomy: each tenant needs what it
+borrows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One measured run of one variant: everything is up and ready, then the pods are let go, then the bindings are counted.
 
 The clock starts when whoever lets the pods go takes its lease: kube-scheduler's own where pods are not gated, that of
-`bulkhead serve` where they are. Until then every process has listed everything and idles; the lease's acquireTime is exact.
+`bulkhead serve` where they are. Until then every process has listed everything and idles; the lease's acquireTime is
+exact.
 It stops with the last binding that the watch shows. Creation is outside; with `arriving` it is inside: the pods are
 created through sixteen connections while everything runs, and the clock starts with the first request.
 """
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -89,10 +91,10 @@ class Window:
                 "kube-scheduler": scheduler.pid, **{each.name: each.pid for each in beside}}  # fmt: skip
         with Bindings(world.plane.kubeconfig()) as bindings:
             time.sleep(SETTLE_S)
+            creator = threading.Thread(target=world.create_pods, args=(manifests,))
             load, spent, own = _load(), _cpu(pids), time.process_time()
             if arriving:
                 started = time.time()  # noqa: TID251 - compared with the watch's
-                creator = threading.Thread(target=world.create_pods, args=(manifests,))
                 creator.start()
             else:
                 acquired = world.let_go(OUR_LEASE if variant.guided else KUBE_LEASE)
@@ -183,8 +185,7 @@ def _sum(metrics: dict[str, float], name: str) -> float:
 
 
 def _load() -> float:
-    with open("/proc/loadavg") as file:
-        return float(file.read().split()[0])
+    return float(Path("/proc/loadavg").read_text().split()[0])
 
 
 def interleaved(
