@@ -1,4 +1,4 @@
-"""The processes beside kube-scheduler: `bulkhead serve`, the empty extender, Redis, and the certificates between them."""
+"""The processes beside kube-scheduler: `bulkhead serve`, the empty extender, Redis, and certificates for them."""
 
 from __future__ import annotations
 

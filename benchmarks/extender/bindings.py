@@ -6,6 +6,7 @@ In place of the kubelets, which would watch too. The watch runs in a thread and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -54,10 +55,8 @@ class Bindings:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._task = self._loop.create_task(self._follow())
-        try:
+        with contextlib.suppress(asyncio.CancelledError, ApiUnavailable):
             self._loop.run_until_complete(self._task)
-        except (asyncio.CancelledError, ApiUnavailable):
-            pass
 
     async def _follow(self) -> None:
         found = credentials.find(self._kubeconfig, None)

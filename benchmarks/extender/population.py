@@ -1,7 +1,8 @@
 """What stands in the cluster of the live benchmark: nodes, six tenants with their files, ReplicaSets, mixed pods. Pure.
 
-Every variant gets the same pods. Three tenants are trusted; the pods of the other three run in the sandbox class, take its
-overhead, and share a node with nobody else (`tenant-only`). Quotas are on and roomy: each tenant needs what it borrows.
+Every variant gets the same pods. Three tenants are trusted; the pods of the other three run in the sandbox class, take
+its overhead, and share a node with nobody else (`tenant-only`). Quotas are on and roomy: each tenant needs what it
+borrows.
 """
 
 from __future__ import annotations
@@ -37,17 +38,28 @@ def is_trusted(number: int) -> bool:
     return number % TENANTS < TRUSTED
 
 
-def tenant_files(guaranteed_cpu: int = 200, max_cpu: int = 4000) -> str:
-    """The tenant files: with 2,000 pods each tenant wants 330 to 460 CPUs, so each of them borrows."""
+def tenant_files(
+    guaranteed_cpu: int = 200, max_cpu: int = 4000, tighter: Mapping[int, int] | None = None,
+    weights: Mapping[int, int] | None = None,
+) -> str:  # fmt: skip
+    """The tenant files: with 2,000 pods each tenant wants 330 to 460 CPUs, so each of them borrows.
+
+    Args:
+        guaranteed_cpu: CPUs of each tenant, with 2 GiB each.
+        max_cpu: the same, with what it may borrow.
+        tighter: another `max_cpu` for some tenants.
+        weights: what tenants borrow by, 1 where nothing is said.
+    """
     documents = []
     for number in range(TENANTS):
         trust = "trusted" if is_trusted(number) else "untrusted"
         walls = "" if is_trusted(number) else "isolation: {coResidency: tenant-only}\n"
+        most = (tighter or {}).get(number, max_cpu)
         documents.append(
             f"apiVersion: bulkhead.dev/v1\nkind: Tenant\nname: {team(number)}\ntrust: {trust}\n{walls}"
-            f"namespaces: [{team(number)}]\nquota:\n  default:\n"
-            f"    cpu: {{guaranteed: {guaranteed_cpu}, max: {max_cpu}}}\n"
-            f"    memory: {{guaranteed: {2 * guaranteed_cpu}Gi, max: {2 * max_cpu}Gi}}\n"
+            f"namespaces: [{team(number)}]\nweight: {(weights or {}).get(number, 1)}\nquota:\n  default:\n"
+            f"    cpu: {{guaranteed: {guaranteed_cpu}, max: {most}}}\n"
+            f"    memory: {{guaranteed: {2 * guaranteed_cpu}Gi, max: {2 * most}Gi}}\n"
         )
     overhead = f"{{cpu: {OVERHEAD['cpu']}, memory: {OVERHEAD['memory']}}}"
     documents.append(
@@ -109,7 +121,7 @@ def pod(
         owners: UIDs of the ReplicaSets by (namespace, name); None makes a bare pod.
         apart: write the walls between tenants as required anti-affinity, as one does without Bulkhead.
     """
-    cpu, memory = SIZES[number * 7 % len(SIZES)]
+    cpu, memory = SIZES[number // TENANTS % len(SIZES)]
     namespace, app = team(number), f"app-{number // TENANTS % APPS}"
     requests = {"cpu": f"{cpu}m", "memory": f"{memory}Mi"}
     container = {

@@ -1,4 +1,4 @@
-"""What is compared: kube-scheduler alone, with an empty extender, with Bulkhead classic and guided, with anti-affinity. Pure."""
+"""What is compared: kube-scheduler alone, with an empty extender, with Bulkhead, with anti-affinity. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """One measured run of one variant: everything is up and ready, then the pods are let go, then the bindings are counted.
 
 The clock starts when whoever lets the pods go takes its lease: kube-scheduler's own where pods are not gated, that of
-`bulkhead serve` where they are. Until then every process has listed everything and idles; the lease's acquireTime is exact.
+`bulkhead serve` where they are. Until then every process has listed everything and idles; the lease's acquireTime is
+exact.
 It stops with the last binding that the watch shows. Creation is outside; with `arriving` it is inside: the pods are
 created through sixteen connections while everything runs, and the clock starts with the first request.
 """
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -83,16 +85,16 @@ class Window:
         if not arriving:
             world.create_pods(manifests)
             world.hold(OUR_LEASE if variant.guided else KUBE_LEASE)
-        beside = self._start_beside(variant, stack)
-        scheduler = self._start_scheduler(variant, beside, stack, elects=not arriving and not variant.guided)
+        beside = start_beside(world, variant, stack)
+        scheduler = start_scheduler(world, variant, beside, stack, elects=not arriving and not variant.guided)
         pids = {"kube-apiserver": world.plane.pid("kube-apiserver"), "etcd": world.plane.pid("etcd"),
                 "kube-scheduler": scheduler.pid, **{each.name: each.pid for each in beside}}  # fmt: skip
         with Bindings(world.plane.kubeconfig()) as bindings:
             time.sleep(SETTLE_S)
+            creator = threading.Thread(target=world.create_pods, args=(manifests,))
             load, spent, own = _load(), _cpu(pids), time.process_time()
             if arriving:
                 started = time.time()  # noqa: TID251 - compared with the watch's
-                creator = threading.Thread(target=world.create_pods, args=(manifests,))
                 creator.start()
             else:
                 acquired = world.let_go(OUR_LEASE if variant.guided else KUBE_LEASE)
@@ -105,49 +107,6 @@ class Window:
         return self._result(variant, owned, arriving, scheduler.metrics(), times, started, load, {
             **{name: spent_now[name] - spent[name] for name in pids}, "benchmark": own_now - own,
         })  # fmt: skip
-
-    def _start_beside(self, variant: Variant, stack: contextlib.ExitStack) -> list[Process]:
-        world, directory = self._world, self._world.plane.directory
-        if variant.empty:
-            empty = EmptyExtender(directory, world.certificates)
-            stack.enter_context(empty)
-            empty.wait_ready()
-            return [empty]
-        if not variant.serves:
-            return []
-        found: list[Process] = []
-        for old in directory.glob("ledger.db*"):
-            old.unlink()
-        store = f"sqlite:{directory}/ledger.db"
-        if variant.store == "redis":
-            redis = Redis(directory)
-            stack.enter_context(redis)
-            redis.wait_ready()
-            found, store = [redis], redis.address
-        serve = Serve(world.plane, world.certificates, world.tenants, store, *variant.flags)
-        stack.enter_context(serve)
-        serve.wait_ready()
-        return [serve, *found]
-
-    def _start_scheduler(
-        self, variant: Variant, beside: list[Process], stack: contextlib.ExitStack, *, elects: bool
-    ) -> KubeScheduler:
-        files = self._world.certificates
-        tls = {
-            "caFile": files["authority.crt"],
-            "certFile": files["caller.crt"],
-            "keyFile": files["caller.key"],
-        }
-        port = next((each.port for each in beside if isinstance(each, Serve | EmptyExtender)), 0)
-        settings = fields(variant, port, tls)
-        if elects:
-            settings["leaderElection"] = {
-                "leaderElect": True, "resourceName": KUBE_LEASE, "resourceNamespace": "kube-system",
-            }  # fmt: skip
-        scheduler = KubeScheduler(self._world.plane, settings)
-        stack.callback(scheduler.end)
-        scheduler.wait_ready()
-        return scheduler
 
     def _wait(self, bindings: Bindings, started: float, beside: list[Process]) -> None:
         while len(bindings.times) < self._pods:
@@ -174,6 +133,53 @@ class Window:
         )  # fmt: skip
 
 
+def start_beside(world: World, variant: Variant, stack: contextlib.ExitStack) -> list[Process]:
+    """What the variant needs beside kube-scheduler, ready."""
+    directory = world.plane.directory
+    if variant.empty:
+        empty = EmptyExtender(directory, world.certificates)
+        stack.enter_context(empty)
+        empty.wait_ready()
+        return [empty]
+    if not variant.serves:
+        return []
+    found: list[Process] = []
+    for old in directory.glob("ledger.db*"):
+        old.unlink()
+    store = f"sqlite:{directory}/ledger.db"
+    if variant.store == "redis":
+        redis = Redis(directory)
+        stack.enter_context(redis)
+        redis.wait_ready()
+        found, store = [redis], redis.address
+    serve = Serve(world.plane, world.certificates, world.tenants, store, *variant.flags)
+    stack.enter_context(serve)
+    serve.wait_ready()
+    return [serve, *found]
+
+
+def start_scheduler(
+    world: World, variant: Variant, beside: list[Process], stack: contextlib.ExitStack, *, elects: bool
+) -> KubeScheduler:
+    """kube-scheduler, ready; with `elects` it waits for its lease."""
+    files = world.certificates
+    tls = {
+        "caFile": files["authority.crt"],
+        "certFile": files["caller.crt"],
+        "keyFile": files["caller.key"],
+    }
+    port = next((each.port for each in beside if isinstance(each, Serve | EmptyExtender)), 0)
+    settings = fields(variant, port, tls)
+    if elects:
+        settings["leaderElection"] = {
+            "leaderElect": True, "resourceName": KUBE_LEASE, "resourceNamespace": "kube-system",
+        }  # fmt: skip
+    scheduler = KubeScheduler(world.plane, settings)
+    stack.callback(scheduler.end)
+    scheduler.wait_ready()
+    return scheduler
+
+
 def _cpu(pids: dict[str, int]) -> dict[str, float]:
     return {name: cpu_seconds(pid) for name, pid in pids.items()}
 
@@ -183,8 +189,7 @@ def _sum(metrics: dict[str, float], name: str) -> float:
 
 
 def _load() -> float:
-    with open("/proc/loadavg") as file:
-        return float(file.read().split()[0])
+    return float(Path("/proc/loadavg").read_text().split()[0])
 
 
 def interleaved(

@@ -152,7 +152,7 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
 
 
 class PodObject(msgspec.Struct, gc=False):
-    """A v1 Pod; `raw` is the whole of it in protobuf where that came with it and the pod is gated, to be written back."""
+    """A v1 Pod; `raw` is the whole of a gated pod in protobuf, where it came so, to be written back."""
 
     metadata: Metadata
     spec: PodSpec = msgspec.field(default_factory=PodSpec)

@@ -1,7 +1,7 @@
-"""A gated pod as the watch brought it, written back with its gate open; less work for the API server than a patch. Pure.
+"""A gated pod as the watch brought it, written back with its gate open: cheaper than a patch. Pure.
 
-Protobuf keeps what it does not know, so the object goes back as it came but for the gates, the affinity, and the two parts
-that the server keeps by itself: the status, which this write cannot touch, and the managed fields, which it works out anew.
+Protobuf keeps what it does not know, so the object goes back as it came but for the gates, the affinity, and the two
+parts that the server keeps by itself: the status, which this write cannot touch, and the managed fields.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _GATE: Final = messages["Gate"].FromString
 def opened(raw: bytes, gate: str, node: str = "") -> bytes | None:
     """The body of a PUT that removes the gate and, with a node, lets the pod stand on that one only.
 
-    Its resourceVersion is the one that the pod was read at: whoever changed it meanwhile wins (409). None where a merge patch
-    has to say it, since the pod has an affinity of its own to keep.
+    Its resourceVersion is the one that the pod was read at: whoever changed it meanwhile wins (409). None where a merge
+    patch has to say it, since the pod has an affinity of its own to keep.
     """
     pod = _POD(raw)
     if node and pod.spec.HasField("affinity"):

@@ -129,7 +129,7 @@ class Writes:
         )  # a merge patch would replace the whole list
 
     async def _put_back(self, pod: PodObject, body: bytes | None, part: str = "") -> Written | None:
-        """The whole object, as `rewrite` made it; None where a patch has to do it. `pod.raw` is what the server has now."""
+        """The whole object, as `rewrite` made it; None where a patch has to do it."""
         raw, pod.raw = pod.raw, b""
         if body is None:
             return None

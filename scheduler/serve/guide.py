@@ -206,7 +206,8 @@ class Guide:
             self._give_back(waiting, "GateNotOpened", refusal)
             await self._release(waiting.uid)
             return
-        decision = self._stories.add(waiting.uid, "Guided", f"to node {node}", self._wall(), node)
+        # kube-scheduler's own event says where the pod went; ours would be one more write for every pod.
+        decision = self._stories.add(waiting.uid, "Guided", f"to node {node}", self._wall(), node, news=False)
         logger.info("guided", pod=waiting.key, uid=waiting.uid, node=node, decision=decision.id)
 
     def _give_back(self, waiting: Waiting, code: str, detail: str) -> None:

@@ -43,8 +43,10 @@ class Stories:
         self._stories: dict[str, Story] = {}
         self._untold: OrderedDict[str, None] = OrderedDict()
 
-    def add(self, uid: str, code: str, detail: str, now_s: float, node: str = "") -> Decision:
-        """Write down a decision."""
+    def add(
+        self, uid: str, code: str, detail: str, now_s: float, node: str = "", *, news: bool = True
+    ) -> Decision:
+        """Write down a decision; one that is no news is told only to the owner of a pod that was told to wait."""
         self._number += 1
         decision = Decision(f"{self._run}-{self._number}", now_s, code, detail, node)
         story = self._stories.get(uid)
@@ -53,7 +55,10 @@ class Stories:
         else:
             story.last = decision
             story.decisions += 1
-        self._untold[uid] = None
+        if news or self._stories[uid].told is not None:
+            self._untold[uid] = None
+        else:
+            self._untold.pop(uid, None)
         return decision
 
     def of(self, uid: str) -> Story | None:

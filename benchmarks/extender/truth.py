@@ -1,0 +1,196 @@
+"""Does a real kube-scheduler keep every rule? `python -m benchmarks.extender.truth`: more pods of six tenants than fit.
+
+Gated pods flood a control plane with `bulkhead serve` and kube-scheduler; two tenants want more than their quota, and
+all together more than the nodes hold. When nothing moves any more, the answers are worked out anew from what the API
+server shows, without any code of the scheduler: quota, walls between tenants, room of every node. Each pod that waits
+must have a reason. The packing is compared with `bulkhead replay` of the same arrivals. Exit status 1 where a rule was
+broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.extender import population
+from benchmarks.extender.beside import ROOT
+from benchmarks.extender.variants import GUIDED
+from benchmarks.extender.window import start_beside, start_scheduler
+from benchmarks.extender.world import World
+
+SHORT: Final = {0: 1500, 3: 1500}
+"""CPUs that these tenants may have at most; with 11,500 pods each wants some 2,600."""
+PLENTY: Final = 6000
+QUIET_S: Final = 8.0
+CONDITION: Final = "bulkhead.dev/Admitted"
+Pods = Sequence[dict[str, Any]]
+
+
+def main() -> int:
+    """Flood, wait, check, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pods", type=int, default=11_500)
+    parser.add_argument("--nodes", type=int, default=380)
+    parser.add_argument("--limit", type=float, default=900, help="seconds")
+    parser.add_argument("--directory", type=Path)
+    options = parser.parse_args()
+    files = population.tenant_files(options.nodes * 2, PLENTY, SHORT)
+    with (
+        tempfile.TemporaryDirectory(dir=options.directory) as name,
+        World(Path(name), options.nodes, files) as world,
+        contextlib.ExitStack() as stack,
+    ):
+        beside = start_beside(world, GUIDED, stack)
+        start_scheduler(world, GUIDED, beside, stack, elects=False)
+        manifests = [
+            population.pod(number, gated=True, owners=world.owners if number % 2 else None)
+            for number in range(options.pods)
+        ]
+        began = time.monotonic()
+        world.create_pods(manifests)
+        pods = settled(world, options.limit)
+        found = checked(pods, options.nodes)
+        found["seconds"] = round(time.monotonic() - began - QUIET_S, 1)
+        found["packing"] = packing(pods, Path(name), world.tenants, options.nodes)
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return int(
+        bool(
+            found["quota overruns"]
+            or found["isolation violations"]
+            or found["full nodes overrun"]
+            or found["without a reason"]
+        )
+    )
+
+
+def settled(world: World, limit_s: float) -> Pods:
+    """All pods, once nobody has been bound or told anything for a while."""
+    deadline, last, since = time.monotonic() + limit_s, (-1, -1), time.monotonic()
+    while True:
+        pods = world.pods()
+        state = (sum(map(is_bound, pods)), sum(1 for pod in pods if reason(pod)))
+        waiting = sum(1 for pod in pods if not is_bound(pod) and not reason(pod))
+        now = time.monotonic()
+        if state != last:
+            last, since = state, now
+            sys.stderr.write(f"{now:.0f} bound {state[0]}, with a reason {state[1]}\n")
+        if (now - since > QUIET_S and not waiting) or now - since > 4 * QUIET_S or now > deadline:
+            return pods
+        time.sleep(2)
+
+
+def is_bound(pod: dict[str, Any]) -> bool:
+    """Whether it has a node."""
+    return bool(pod["spec"].get("nodeName"))
+
+
+def reason(pod: dict[str, Any]) -> str:
+    """The reason of the condition that tells why it waits."""
+    conditions = pod["status"].get("conditions", ())
+    return next((str(found["reason"]) for found in conditions if found["type"] == CONDITION), "")
+
+
+def cost(pod: dict[str, Any]) -> tuple[int, int]:
+    """milli-CPU and MiB that it takes, by its manifest and the overhead that the API server put on it."""
+    overhead = pod["spec"].get("overhead", {})
+    parts = [pod["spec"]["containers"][0]["resources"]["requests"], overhead]
+    return sum(_milli(part["cpu"]) for part in parts if part), sum(
+        _mib(part["memory"]) for part in parts if part
+    )
+
+
+def _milli(text: str) -> int:
+    return int(text[:-1]) if text.endswith("m") else 1000 * int(text)
+
+
+def _mib(text: str) -> int:
+    return int(text[:-2]) * (1024 if text.endswith("Gi") else 1)
+
+
+def checked(pods: Pods, nodes: int) -> dict[str, Any]:
+    """Every rule, from the manifests alone."""
+    bound, waiting = [pod for pod in pods if is_bound(pod)], [pod for pod in pods if not is_bound(pod)]
+    used: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    on_node: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    tenants: defaultdict[str, set[str]] = defaultdict(set)
+    for pod in bound:
+        (cpu, memory), tenant, node = cost(pod), pod["metadata"]["namespace"], pod["spec"]["nodeName"]
+        used[tenant] = [used[tenant][0] + cpu, used[tenant][1] + memory]
+        on_node[node] = [on_node[node][0] + cpu, on_node[node][1] + memory, on_node[node][2] + 1]
+        tenants[node].add(tenant)
+    most = {population.team(number): 1000 * SHORT.get(number, PLENTY) for number in range(population.TENANTS)}
+    walled = {
+        population.team(number) for number in range(population.TENANTS) if not population.is_trusted(number)
+    }
+    room = (1000 * population.NODE_CPU, 1024 * population.NODE_GIB, population.NODE_PODS)
+    return {
+        "pods": len(pods),
+        "nodes": nodes,
+        "bound": len(bound),
+        "waiting": len(waiting),
+        "quota overruns": [
+            t for t, (cpu, memory) in used.items() if cpu > most[t] or memory > 2048 * most[t] // 1000
+        ],
+        "isolation violations": [n for n, found in tenants.items() if found & walled and len(found) > 1],
+        "full nodes overrun": [
+            n for n, found in on_node.items() if any(a > b for a, b in zip(found, room, strict=True))
+        ],
+        "without a reason": [pod["metadata"]["name"] for pod in waiting if not reason(pod)],
+        "reasons": dict(Counter(map(reason, waiting))),
+        "CPU by tenant / most": {t: f"{used[t][0] / 1000:.1f} / {most[t] / 1000:.0f}" for t in sorted(most)},
+        "tenants per node": dict(Counter(len(found) for found in tenants.values())),
+    }
+
+
+def packing(pods: Pods, directory: Path, tenants: Path, nodes: int) -> dict[str, float]:
+    """CPU and memory allocated, in per cent of the cluster: live, and by `replay` of the pods that quota let in."""
+    arrived = [pod for pod in pods if is_bound(pod) or reason(pod) in ("NoRoom", "WaitingForNode")]
+    arrived.sort(key=lambda pod: str(pod["metadata"]["name"]))
+    listing = [_fresh(pod) for pod in arrived]
+    (directory / "pods.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": listing}))
+    all_nodes = [population.node(number) for number in range(nodes)]
+    (directory / "nodes.json").write_text(
+        json.dumps({"apiVersion": "v1", "kind": "List", "items": all_nodes})
+    )
+    argv = [sys.executable, "-m", "scheduler", "replay", f"--nodes={directory}/nodes.json", f"--pods={directory}/pods.json",
+            f"--tenants={tenants}", "--json"]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    replayed = json.loads(done.stdout)
+    replayed = replayed[0] if isinstance(replayed, list) else replayed
+    costs = [cost(pod) for pod in pods if is_bound(pod)]
+    room = (1000 * population.NODE_CPU * nodes, 1024 * population.NODE_GIB * nodes)
+    live = {
+        name: 100 * sum(each[column] for each in costs) / room[column]
+        for column, name in enumerate(("cpu", "memory"))
+    }
+    return {
+        **{f"live {name} %": round(value, 2) for name, value in live.items()},
+        **{f"replay {name} %": round(found["mean"], 2) for name, found in replayed["allocation_pct"].items()},
+        "live pods": len(costs),
+        "replay pods": replayed["placed"],
+    }
+
+
+def _fresh(pod: dict[str, Any]) -> dict[str, Any]:
+    """The pod as it arrived."""
+    meta = {key: pod["metadata"][key] for key in ("name", "namespace", "labels", "uid")}
+    parts = ("containers", "runtimeClassName", "overhead")
+    spec = {key: pod["spec"][key] for key in parts if key in pod["spec"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": {"phase": "Pending"}}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
