@@ -21,6 +21,9 @@ from typing import Any, Final
 
 import uvloop
 
+from benchmarks.control_plane.binaries import binaries
+from benchmarks.control_plane.filling import fill
+from benchmarks.control_plane.plane import ControlPlane
 from scheduler.kube.connection import Connection
 from scheduler.kube.convert import charge_of, node_of, shape_of
 from scheduler.kube.credentials import find
@@ -160,12 +163,9 @@ def main(argv: list[str] | None = None) -> int:
         path, etcd, api = options.against
         runs = _runs(Path(path), (int(etcd), int(api)), options)
     else:
-        from tests.support.filling import fill
-        from tests.support.kubernetes import ControlPlane, tools
-
         with (
             tempfile.TemporaryDirectory() as directory,
-            ControlPlane(tools(), Path(directory) / "plane", {}) as plane,
+            ControlPlane(binaries("etcd", "kube-apiserver"), Path(directory) / "plane", {}) as plane,
         ):
             fill(plane, options.nodes, options.pods)
             runs = _runs(plane.kubeconfig(), (plane.pids[0], plane.pids[1]), options)

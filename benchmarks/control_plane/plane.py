@@ -40,6 +40,7 @@ class ControlPlane:
         self._users = {ADMIN: ("system:masters",), CONTROLLERS: (), SCHEDULER: (), **users}
         self._tokens = {name: secrets.token_hex(16) for name in self._users}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._argv: dict[str, list[str]] = {}
         self._apis: list[Api] = []
         self._etcd_port, self._peer_port, self.port = free_ports(3)
 
@@ -216,6 +217,22 @@ class ControlPlane:
 
     def start(self, binary: str, *flags: str) -> None:
         """Starts a component; one of that name that ran before must have ended."""
-        with (self.directory / f"{binary}.log").open("wb") as log:
-            argv = [str(self._tools / binary), *flags]
-            self._processes[binary] = subprocess.Popen(argv, stdout=log, stderr=log, cwd=self.directory)
+        self._argv[binary] = [str(self._tools / binary), *flags]
+        (self.directory / f"{binary}.log").unlink(missing_ok=True)
+        self.start_again(binary)
+
+    def start_again(self, binary: str) -> None:
+        """Starts a component that has ended as it was started before; it finds what it had written, its log goes on."""
+        with (self.directory / f"{binary}.log").open("ab") as log:
+            self._processes[binary] = subprocess.Popen(
+                self._argv[binary], stdout=log, stderr=log, cwd=self.directory
+            )
+
+    def wait_ready(self) -> None:
+        """Until kube-apiserver says that it is ready."""
+        wait_until("kube-apiserver is ready", self._ready, START_SECONDS)
+
+    @property
+    def etcd_port(self) -> int:
+        """Where etcd answers clients, over HTTP too."""
+        return self._etcd_port

@@ -53,6 +53,13 @@ class KubeScheduler:
 
     def get(self, path: str) -> bytes:
         """Body of one of its own pages. Raises ControlPlaneBroken where it does not answer with 200."""
+        try:
+            return self._get(path)
+        except http.client.RemoteDisconnected:  # it ends connections that idle; that request was never read
+            self._connection = None
+            return self._get(path)
+
+    def _get(self, path: str) -> bytes:
         if self._connection is None:
             unverified = ssl.create_default_context()  # it signs its own certificate, on loopback
             unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -64,6 +65,7 @@ class Results(NamedTuple):
 def main(argv: list[str]) -> int:
     """Measure, print."""
     asked = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _end)
     try:
         with tempfile.TemporaryDirectory(prefix="bh-") as folder:
             results = measure(asked, Path(folder))
@@ -101,6 +103,11 @@ def measure(asked: argparse.Namespace, folder: Path) -> Results:
 def _request(paths: Paths, guest: GuestImage, memory: int) -> Request:
     size = size_of(Limits(1_000, memory))
     return Request(id="bench", guest=guest, size=size, accel=probe_accel(paths), allow_emulation=True)
+
+
+def _end(number: int, frame: object) -> None:
+    """Let every `finally` run: machines, templates and groups must not outlive the benchmark."""
+    raise SystemExit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sandbox_runtime.errors import TemplateUnusable
@@ -24,12 +25,13 @@ from sandbox_runtime.vmm.spawn import spawn
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 HELD = 3  # the descriptor's number in its holder
 CHUNK = 1 << 20
+NAME = "bulkhead-template"
 HOLDER = ("/bin/sleep", "infinity")
 
 
 def create(size_bytes: int) -> int:
     """Memory for a template in the making."""
-    fd = os.memfd_create("bulkhead-template", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size_bytes)
     return fd
 
@@ -59,6 +61,15 @@ def load(place: Path, size_bytes: int, digest: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def is_holder(process: Process) -> bool:
+    """Whether `process` is one that `hold` has started."""
+    with suppress(OSError):
+        argv = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+        held_file = str(Path(f"/proc/{process.pid}/fd/{HELD}").readlink())
+        return argv[:2] == [word.encode() for word in HOLDER] and held_file.startswith(f"/memfd:{NAME}")
+    return False
 
 
 def _fill(fd: int, place: Path, digest: str) -> None:

@@ -199,6 +199,12 @@ class Templates:
         for place in self.holders.glob("[!.]*"):
             if not (self.root / place.name / "facts").exists():
                 self.discard(place.name)
+        known = {place.read_text() for place in self.holders.glob("[!.]*")}
+        for pid in self.cgroup.processes():  # one whose maker was killed before it had written it down
+            with suppress(ProcessLookupError, OSError):
+                stray = Process.of(pid)
+                if memory.is_holder(stray) and str(stray) not in known:
+                    stray.end()
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:

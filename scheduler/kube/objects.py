@@ -107,6 +107,12 @@ class Gate(msgspec.Struct, gc=False):
     name: str
 
 
+class SchedulingGroup(msgspec.Struct, rename="camel", gc=False):
+    """The PodGroup that a pod belongs to."""
+
+    pod_group_name: str = ""
+
+
 class PodSpec(msgspec.Struct, rename="camel", gc=False):
     """What is read of a pod's spec; `resources` are the pod-level ones, `overhead` is what its RuntimeClass added."""
 
@@ -124,6 +130,7 @@ class PodSpec(msgspec.Struct, rename="camel", gc=False):
     scheduler_name: str = ""
     priority: int = 0
     preemption_policy: str = ""
+    scheduling_group: SchedulingGroup | None = None
 
 
 class Condition(msgspec.Struct, rename="camel", gc=False):
@@ -145,11 +152,12 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
 
 
 class PodObject(msgspec.Struct, gc=False):
-    """A v1 Pod."""
+    """A v1 Pod; `raw` is the whole of it in protobuf where that came with it and the pod is gated, to be written back."""
 
     metadata: Metadata
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
     status: PodStatus = msgspec.field(default_factory=PodStatus)
+    raw: bytes = b""
 
     @property
     def key(self) -> str:
@@ -235,6 +243,31 @@ class LeaseObject(msgspec.Struct, gc=False):
 
     metadata: Metadata
     spec: LeaseSpec = msgspec.field(default_factory=LeaseSpec)
+
+
+class GangPolicy(msgspec.Struct, rename="camel", gc=False):
+    """How many pods must start together."""
+
+    min_count: int = 1
+
+
+class GroupPolicy(msgspec.Struct, gc=False):
+    """A group without a gang policy is one in name only."""
+
+    gang: GangPolicy | None = None
+
+
+class PodGroupSpec(msgspec.Struct, rename="camel", gc=False):
+    """What is read of a PodGroup's spec."""
+
+    scheduling_policy: GroupPolicy = msgspec.field(default_factory=GroupPolicy)
+
+
+class PodGroupObject(msgspec.Struct, gc=False):
+    """A scheduling.k8s.io PodGroup."""
+
+    metadata: Metadata
+    spec: PodGroupSpec = msgspec.field(default_factory=PodGroupSpec)
 
 
 class ConfigMapObject(msgspec.Struct, gc=False):

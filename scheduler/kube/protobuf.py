@@ -29,6 +29,7 @@ from scheduler.kube.objects import (
     PodStatus,
     Quantities,
     Resources,
+    SchedulingGroup,
     Selector,
     SpreadConstraint,
     Term,
@@ -56,7 +57,12 @@ _CONDITION: Final = messages["Condition"].FromString
 def pod(content: bytes) -> PodObject:
     """A v1 Pod."""
     found = _POD(content)
-    return PodObject(_metadata(found.metadata), _pod_spec(found.spec), _pod_status(found.status))
+    return PodObject(
+        _metadata(found.metadata),
+        _pod_spec(found.spec),
+        _pod_status(found.status),
+        content if found.spec.gates else b"",
+    )
 
 
 def node(content: bytes) -> NodeObject:
@@ -104,6 +110,7 @@ def _pod_spec(found: Any) -> PodSpec:
         found.scheduler,
         found.priority,
         found.preemption,
+        SchedulingGroup(found.group.name) if found.HasField("group") else None,
     )
 
 

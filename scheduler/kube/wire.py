@@ -36,6 +36,7 @@ _MESSAGES: Final[dict[str, _Fields]] = {
         "labels": (11, "bytes*"),
         "annotations": (12, "bytes*"),
         "owners": (13, "bytes*"),
+        "managed": (17, "bytes*"),
     },
     "Owner": {"kind": (1, "string"), "name": (3, "string"), "uid": (4, "string"), "controller": (6, "bool")},
     "Pair": {"key": (1, "string"), "value": (2, "string")},  # an entry of map<string, string>
@@ -57,6 +58,7 @@ _MESSAGES: Final[dict[str, _Fields]] = {
         "spread": (33, "bytes*"),
         "gates": (38, "bytes*"),
         "resources": (40, "bytes"),
+        "group": (43, "Gate"),  # PodSchedulingGroup, which is one name too
     },
     "Container": {"resources": (8, "bytes"), "restart": (24, "string")},
     "Resources": {"limits": (1, "bytes*"), "requests": (2, "bytes*")},

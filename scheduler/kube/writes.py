@@ -13,11 +13,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from scheduler.kube import rewrite
 from scheduler.kube.connection import JSON, MERGE, METADATA_ONLY, STRATEGIC, Connection
 from scheduler.kube.exchange import Answer
 from scheduler.kube.objects import Expression, PodObject, StatusObject, Term
+from scheduler.kube.readers import unwrapped
 
 MESSAGE_CHARS: Final = 1000
+NOT_FOUND: Final = 404
 REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _STATUS = msgspec.json.Decoder(StatusObject)
 
@@ -69,6 +72,10 @@ class Writes:
 
     async def nominate(self, pod: PodObject, node: str) -> Written:
         """Set status.nominatedNodeName, which kube-scheduler tries first; "" takes it back."""
+        if pod.raw and node:
+            written = await self._put_back(pod, rewrite.nominated(pod.raw, node), "/status")
+            if written is not None:
+                return written
         body = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node or None}}
         return await self._patch(pod, body, "/status")
 
@@ -77,6 +84,10 @@ class Writes:
 
         Gates can only be removed after creation, so a pod that changed meanwhile needs no precondition but its UID.
         """
+        if pod.raw and len(candidates) <= 1:
+            written = await self._put_back(pod, rewrite.opened(pod.raw, gate, *candidates))
+            if written is not None:
+                return written
         spec: dict[str, Any] = {"schedulingGates": gates_without(pod, gate) or None}
         if candidates:
             spec["affinity"] = {
@@ -117,6 +128,21 @@ class Writes:
             pod, body, "/status", STRATEGIC
         )  # a merge patch would replace the whole list
 
+    async def _put_back(self, pod: PodObject, body: bytes | None, part: str = "") -> Written | None:
+        """The whole object, as `rewrite` made it; None where a patch has to do it. `pod.raw` is what the server has now."""
+        raw, pod.raw = pod.raw, b""
+        if body is None:
+            return None
+        path = f"{_pod(pod.metadata.namespace, pod.metadata.name)}{part}?fieldManager=bulkhead&fieldValidation=Ignore"
+        answer = await self._connection.request(
+            "PUT", path, body, rewrite.PROTOBUF, rewrite.PROTOBUF, deadline_s=self._deadline_s
+        )
+        if answer.ok:
+            pod.raw = unwrapped(answer.body) if part else raw
+            return Written(Outcome.DONE, answer.status)
+        # Mostly a 409: the pod has another version by now, or is another one. What holds whatever the version is tried.
+        return Written(Outcome.GONE, answer.status) if answer.status == NOT_FOUND else None
+
     async def _patch(
         self, pod: PodObject, body: dict[str, Any], part: str = "", content_type: str = MERGE
     ) -> Written:
@@ -151,7 +177,7 @@ def written_of(answer: Answer) -> Written:
 
 
 _OUTCOMES: Final = {
-    404: Outcome.GONE,
+    NOT_FOUND: Outcome.GONE,
     409: Outcome.CONFLICT,
     429: Outcome.BUSY,
     503: Outcome.BUSY,

@@ -15,7 +15,7 @@ import msgspec
 from scheduler.kube.objects import NodeObject, PodObject
 from scheduler.mirror.neighbours import guard_of
 from scheduler.mirror.pools import offered, pool_of_node
-from scheduler.mirror.reading import Reader, guarded_shape, pinned_to, standing_shape
+from scheduler.mirror.reading import NATIVE, UNKNOWN_SIZE, Reader, guarded_shape, pinned_to, standing_shape
 from scheduler.mirror.record import ENDED, PodRecord, Stage
 from scheduler.model import Decision, Node, Placed, Pod, Refused, Shape
 from scheduler.placement.cycle import Cycle
@@ -57,13 +57,14 @@ class Mirror:
     def __init__(self, tenants: TenantSet, policy: Callable[[], Policy]) -> None:
         self.tenants = tenants
         self.nodes: dict[str, Node] = {}
+        self.group_sizes: dict[str, int] = {}
         self.guard = guard_of(tenants, self.nodes)
         self.pods: dict[str, PodRecord] = {}
         self.uid_of: dict[str, str] = {}
         self.ledger = Ledger()
         self.effects = Effects({}, set(), set())
         self._policy = policy
-        self._reader = Reader(tenants)
+        self._reader = Reader(tenants, self.group_sizes)
         self._on_node: defaultdict[str, set[str]] = defaultdict(set)
         self.builds = 0
         self._offer_stale = True
@@ -145,6 +146,20 @@ class Mirror:
         """What would be remembered of a pod that the watch has not shown yet; nothing is."""
         return self._reader.pod(found, self.nodes)
 
+    def group_changed(self, namespace: str, name: str, size: int | None) -> list[PodRecord]:
+        """A PodGroup is known, or gone (None); the pods that belong to it."""
+        group = NATIVE + name
+        key, size = f"{namespace}/{group}", UNKNOWN_SIZE if size is None else size
+        if self.group_sizes.get(key, UNKNOWN_SIZE) == size:
+            return []
+        self.group_sizes[key] = size
+        if size == UNKNOWN_SIZE:
+            del self.group_sizes[key]
+        members = [pod for pod in self.pods.values() if pod.group == group and pod.namespace == namespace]
+        for pod in members:
+            pod.group_size = size
+        return members
+
     # --- choices of ours ------------------------------------------------------------------------------------
 
     def shape_in_pool(self, record: PodRecord) -> Shape:
@@ -203,7 +218,7 @@ class Mirror:
     def retenant(self, tenants: TenantSet) -> None:
         """Other tenant files: every admission, neighbourhood and charge is judged anew."""
         self.tenants, self.guard = tenants, guard_of(tenants, self.nodes)
-        self._reader = Reader(tenants)
+        self._reader = Reader(tenants, self.group_sizes)
         for record in self.pods.values():
             self._reader.renew(record, self.nodes)
         self._build()
@@ -232,6 +247,10 @@ class Mirror:
         """What the store must learn, handed over."""
         told, self.effects = self.effects, Effects({}, set(), set())
         return told
+
+    def untold(self, told: Effects) -> None:
+        """The store did not hear it. What stands is compared whole later; who is gone must be told again."""
+        self.effects.release.update(told.release - self.pods.keys())
 
     # --- inside ---------------------------------------------------------------------------------------------
 

@@ -19,6 +19,10 @@ from tenants.model import DEFAULT_POOL, RuntimeClass, TenantSet
 GROUP_LABEL: Final = "scheduling.bulkhead.dev/group"
 GROUP_SIZE: Final = "scheduling.bulkhead.dev/group-size"
 MOST_MEMBERS: Final = 10_000
+NATIVE: Final = "PodGroup/"
+"""What the name of a group begins with that is an object; no label can say so, for it may hold no slash."""
+UNKNOWN_SIZE: Final = 1 << 30
+"""Of a PodGroup that has not been seen yet: its pods wait until it is."""
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -36,8 +40,8 @@ def guarded_shape(shape: Shape) -> Shape:
 class Reader:
     """Reads objects under one set of tenant files."""
 
-    def __init__(self, tenants: TenantSet) -> None:
-        self._tenants = tenants
+    def __init__(self, tenants: TenantSet, group_sizes: Mapping[str, int]) -> None:
+        self._tenants, self._group_sizes = tenants, group_sizes
         self._owners: dict[str, str] = {}
         self._excluded = _outside_labelled_pools(tenants)
 
@@ -65,10 +69,15 @@ class Reader:
             priority=spec.priority,
             labels=meta.labels,
             affinity=spec.affinity,
+            raw=found.raw,
             owner=next((owner.kind for owner in meta.owner_references if owner.controller), ""),
             born=charge.born,
         )
-        record.group, record.group_size = group_of(meta.labels)
+        if spec.scheduling_group is not None and spec.scheduling_group.pod_group_name:
+            record.group = NATIVE + spec.scheduling_group.pod_group_name
+            record.group_size = self._group_sizes.get(f"{meta.namespace}/{record.group}", UNKNOWN_SIZE)
+        else:
+            record.group, record.group_size = group_of(meta.labels)
         return record
 
     def renew(self, record: PodRecord, nodes: Mapping[str, Node]) -> None:

@@ -44,7 +44,10 @@ class Answers:
 
     def judge(self, pod: PodObject, names: Sequence[str]) -> Verdict:
         """Guard the walls and the quota."""
-        record = self._mirror.pods.get(pod.metadata.uid) or self._mirror.read(pod)
+        try:
+            record = self._mirror.pods.get(pod.metadata.uid) or self._mirror.read(pod)
+        except ValueError as error:
+            return Verdict(error=f"the pod cannot be read: {error}")
         verdict = self._verdict(record, names)
         if not verdict.fitting:
             reasons = {**verdict.unresolvable, **verdict.failed}

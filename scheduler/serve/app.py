@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from scheduler.extender.errors import UnusableTls
 from scheduler.extender.http import Routes
 from scheduler.extender.server import Server, TlsFiles
 from scheduler.extender.verbs import Verbs
@@ -41,7 +42,7 @@ from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
 from tenants.model import TenantSet
 
-TENANTS_EVERY_S = 3.0
+TENANTS_EVERY_S, CERTIFICATES_EVERY_S = 3.0, 300.0
 DRAIN_S = 10.0
 WRITERS, BINDERS = 8, 32
 """Connections to the API server for gates and stories, and for bindings, which nothing may hold up."""
@@ -63,7 +64,9 @@ class App:
         wall, clock = wall_clock, steady_clock
         random = randoms.Random()  # noqa: S311 - jitter
         self.files = None if options.tenants.startswith(CONFIG_MAP) else TenantFiles(Path(options.tenants))
-        self.store = StoreThread(open_store(options.store), wall, lambda: self.mirror.guard)
+        self.store = StoreThread(
+            open_store(options.store), wall, lambda: self.mirror.guard, options.reservation_seconds
+        )
         self.reads = Connection(credentials.find(options.kubeconfig, options.context), random, size=8)
         self.writes = Connection(credentials.find(options.kubeconfig, options.context), random, size=WRITERS)
         self.binds = Connection(credentials.find(options.kubeconfig, options.context), random, size=BINDERS)
@@ -72,7 +75,14 @@ class App:
         self.mirror = Mirror(tenants, lambda: make_policy(options.policy, 0, None))
         self.queue, self.stories, self.budgets = Queue(), Stories(secrets.token_hex(4)), BudgetSink()
         self.leadership = Leadership(
-            self.writes, self.identity, clock, wall, random, namespace=options.lease_namespace
+            self.writes,
+            self.identity,
+            clock,
+            wall,
+            random,
+            namespace=options.lease_namespace,
+            lease_s=options.lease_seconds,
+            retry_s=min(2.0, options.lease_seconds / 4),
         )
         events = Events(self.writes, wall, self.identity)
         gates = ApiGates(api, options.guide_by)
@@ -87,8 +97,9 @@ class App:
             wall=wall,
         )
         self.carrier = Carrier(
-            self.mirror, self.guide, self.store, listed=lambda: not self.watches.unready(), wall=wall
-        )
+            self.mirror, self.guide, self.store,
+            listed=lambda: not self.watches.unready(), clock=clock, wall=wall,
+        )  # fmt: skip
         self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
         self.map = TenantMap(self.take)
         if self.files is None:
@@ -109,6 +120,7 @@ class App:
             Standing(
                 self.mirror, self.queue, self.guide, self.carrier,
                 leads=self.leads, problems=lambda: len((self.files or self.map).problems),
+                unreadable=lambda: self.watches.unreadable,
             )
         )  # fmt: skip
         self.guide.on_round = self.metrics.rounds.observe
@@ -159,9 +171,11 @@ class App:
         ]
         if not self._options.no_leader_election:
             loops.append(self.leadership.run())
+        loops.append(self._certificates(servers[0]))
         tasks = [asyncio.create_task(one) for one in loops]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        verbs.leave("draining")
         for server in servers:
             await server.drain(DRAIN_S)
         for task in (*tasks, stopped):
@@ -184,6 +198,15 @@ class App:
         host, port = await server.start(*options.listen)
         logger.info("listening", host=host, port=port, tls=tls is not None, identity=self.identity)
         return server
+
+    async def _certificates(self, server: Server) -> None:
+        """Take renewed TLS files; while new ones cannot be used, the ones in use stay."""
+        while True:
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
+            try:
+                server.renew_certificates()
+            except UnusableTls as error:
+                logger.warning("certificates not renewed", why=str(error))
 
     async def _reload(self) -> None:
         """Take tenant files that have changed and are good."""

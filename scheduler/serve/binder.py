@@ -16,12 +16,10 @@ from scheduler.mirror.record import PodRecord, Stage
 from scheduler.model import Placed, Pod
 from scheduler.serve.guide import Guide
 from scheduler.serve.story import Stories
-from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
-FRESH_S: Final = RESERVATION_S / 2
-"""A reservation younger than this is still ours beyond doubt: nobody drops it before its deadline."""
 LAG_S: Final = 1.0
 """How long a bind waits for the watch to show a pod that kube-scheduler has seen already."""
 
@@ -71,18 +69,19 @@ class Binder:
         """Room, neighbours and quota on that node; empty when all three are ours."""
         if node not in self._mirror.nodes:
             return f"node {node} is not known here"
-        since = self._guide.in_flight.get(record.uid)
-        if record.node == node and since is not None and self._clock() - since < FRESH_S:
+        if record.node == node and self._guide.surely_holds(record.uid):
             return ""
         if record.stage is Stage.ASSUMED:
             self._mirror.forget(record.uid, Stage.PENDING)
         refusal = self._refusal_on(record, node)
         if refusal:
             return refusal
+        self._mirror.cycle.policy.observe(self._mirror.state.demand(record.shape))
         self._mirror.assume(record, self._placed(record, node))
-        self._guide.in_flight[record.uid] = self._clock()
+        self._guide.sets_out(record.uid)
         (verdict,) = await self._store.reserve([self._mirror.settle(record.uid)])
         if isinstance(verdict, Admitted):
+            self._guide.holds(record.uid)
             return ""
         self._let_go(record)
         return str(verdict)
@@ -114,7 +113,7 @@ class Binder:
             logger.warning("release left to the deadline", uid=record.uid, why=str(error))
 
     def _let_go(self, record: PodRecord) -> None:
-        self._guide.in_flight.pop(record.uid, None)
+        self._guide.landed(record.uid)
         self._mirror.forget(record.uid, Stage.PENDING)
         self._guide.wake()
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
-from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.mirror import Effects, Mirror
 from scheduler.mirror.record import Stage
 from scheduler.serve.guide import Guide
 from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import Store, StoreUnavailable
-from tenants.ledger.charge import Charge
-from tenants.ledger.drift import Drift
+from tenants.ledger.book import Ledger
+from tenants.ledger.drift import GRACE_S, Drift
 
 CARRY_S: Final = 0.05
 EXPIRE_S: Final = 5.0
 RECONCILE_S: Final = 60.0
+SECOND_LOOK_S: Final = GRACE_S + 1.0
+"""After a start or an outage: what the first comparison doubted is released as soon as it may be."""
+
+Answer = TypeVar("Answer")
 
 logger = structlog.get_logger("ledger")
 
@@ -33,16 +37,17 @@ class Carrier:
 
     def __init__(
         self, mirror: Mirror, guide: Guide, store: StoreThread,
-        *, listed: Callable[[], bool], wall: Callable[[], float],
+        *, listed: Callable[[], bool], clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
         self._mirror, self._guide, self._store, self._wall = mirror, guide, store, wall
-        self._listed = listed
+        self._listed, self._clock = listed, clock
         self.compared = False
         self.drift = Drift()
         self.drifted = 0
         self.failure = ""
-        self._turn = 0
+        self._compare_at = self._expire_at = 0.0
         self._losses = 0
+        self._watched: dict[tuple[str, float], float] = {}  # (uid, made) of each reservation -> known since
 
     def unready(self) -> str:
         """Empty once the ledger has been compared with the cluster, and while the store answers."""
@@ -65,11 +70,11 @@ class Carrier:
             except StoreUnavailable as error:
                 if not self.failure:
                     logger.warning("store unavailable", why=str(error))
-                self.failure, self._turn = str(error), 0
+                self.failure = str(error)
+                self.compare_soon()
 
     async def _carry(self) -> None:
-        self._turn += 1
-        if self._turn % round(RECONCILE_S / CARRY_S) == 1:
+        if self._clock() >= self._compare_at:
             await self.reconcile()
         elif self._store.losses != self._losses:
             logger.error("the store came back with less than it had answered; compared anew")
@@ -79,21 +84,21 @@ class Carrier:
             await self._store.step(lambda store: store.configure(quotas))
         told = self._mirror.drain()
         if not told.empty:
-            await self._store.step(
-                lambda store: _tell(store, list(told.record.values()), told.terminate, told.release)
-            )
-        if self._turn % round(EXPIRE_S / CARRY_S) == 0:
+            await self._telling(told, lambda store: _tell(store, told))
+        if self._clock() >= self._expire_at:
+            self._expire_at = self._clock() + EXPIRE_S
             await self._expire()
 
     def compare_soon(self) -> None:
         """Compare the whole with the next turn: the rules are others, and until then nobody may be admitted."""
-        self._turn, self.compared = 0, False
+        self._compare_at, self.compared = 0.0, False
 
     async def reconcile(self) -> Drift:
         """Make the quota tree and every entry what the cluster says; the pods themselves always win."""
         self._mirror.requota()
         self._mirror.tidy()
-        self._mirror.drain()
+        young = await self._young()
+        told = self._mirror.drain()
         quotas, now = self._mirror.ledger.quotas, self._wall()
         standing = {Stage.BOUND, Stage.LEAVING}
         pods = list(self._mirror.pods.values())
@@ -102,9 +107,11 @@ class Carrier:
 
         def step(store: Store) -> Drift:
             store.configure(quotas)
-            return store.reconcile(bound, now, waiting=waiting)
+            store.release_all(told.release)
+            return store.reconcile(bound, now, waiting=waiting, young=young)
 
-        self.drift = await self._store.step(step)
+        self.drift = await self._telling(told, step)
+        self._compare_at = self._clock() + (RECONCILE_S if self.compared else SECOND_LOOK_S)
         self.compared, self._losses = True, self._store.losses
         self._guide.wake()
         self.drifted += len(self.drift.missing) + len(self.drift.stray) + len(self.drift.different)
@@ -115,20 +122,40 @@ class Carrier:
             )  # fmt: skip
         return self.drift
 
+    async def _telling(self, told: Effects, step: Callable[[Store], Answer]) -> Answer:
+        """Run a step that tells the store; what it did not hear is kept."""
+        try:
+            return await self._store.step(step)
+        except StoreUnavailable:
+            self._mirror.untold(told)
+            raise
+
     async def _expire(self) -> None:
         self._guide.sweep()
-        now = self._wall()
-        await self._store.step(lambda store: store.expire(now, self._is_bound))
+        now, young = self._wall(), await self._young()
+        await self._store.step(lambda store: store.expire(now, self._is_bound, young))
+
+    async def _young(self) -> set[str]:
+        """Reservations that this replica has not known for a whole term: its clock may be ahead of who made them."""
+        made = await self._store.step(lambda store: store.read(reservations))
+        now, term = self._clock(), self._store.reservation_s
+        self._watched = {one: self._watched.get(one, now) for one in made}
+        return {uid for (uid, _), since in self._watched.items() if now - since < term}
 
     def _is_bound(self, uid: str) -> bool:
         record = self._mirror.pods.get(uid)
         return record is not None and record.stage in {Stage.BOUND, Stage.LEAVING}
 
 
-def _tell(store: Store, bound: list[Charge], leaving: set[str], gone: set[str]) -> None:
-    if bound:
-        store.record(bound)
-    for uid in leaving:
+def reservations(ledger: Ledger) -> list[tuple[str, float]]:
+    """UID and time of making of each; one that was renewed is another one."""
+    return [(uid, ledger.entries[uid].made_s) for uid in ledger.reserved]
+
+
+def _tell(store: Store, told: Effects) -> None:
+    if told.record:
+        store.record(told.record.values())
+    for uid in told.terminate:
         store.terminate(uid)
-    if gone:
-        store.release_all(gone)
+    if told.release:
+        store.release_all(told.release)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvloop
@@ -50,7 +52,20 @@ async def _serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     warm_up()
-    await App(arguments).run(stop)
+    app = App(arguments)
+    freezing = asyncio.create_task(freeze_when(lambda: not app.unready()))
+    await app.run(stop)
+    freezing.cancel()
+
+
+async def freeze_when(ready: Callable[[], bool]) -> None:
+    """No collection while the first list comes in, and none of what it left: most of that lives for ever."""
+    gc.disable()
+    while not ready():  # noqa: ASYNC110 - readiness has several parts and no event
+        await asyncio.sleep(0.1)
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def log_as_json(level: str) -> None:

@@ -53,4 +53,4 @@ class ApiGates:
 def pod_of(record: PodRecord) -> PodObject:
     """As much of the pod as a write needs."""
     meta = Metadata(name=record.name, namespace=record.namespace, uid=record.uid)
-    return PodObject(meta, PodSpec(affinity=record.affinity, scheduling_gates=(Gate(GATE),)))
+    return PodObject(meta, PodSpec(affinity=record.affinity, scheduling_gates=(Gate(GATE),)), raw=record.raw)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol
 
 import structlog
@@ -19,7 +20,7 @@ from scheduler.queueing.queue import Queue
 from scheduler.queueing.waiting import Group, Guided, Waiting
 from scheduler.serve.room import MirrorRoom
 from scheduler.serve.story import Stories
-from scheduler.serve.worker import RESERVATION_S, StoreThread
+from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import StoreUnavailable
 from tenants.ledger.answer import Admitted
 
@@ -30,6 +31,8 @@ IN_FLIGHT: Final = 64
 that pass its `httpTimeout` while the API server works off what was let through."""
 SETTLE_S: Final = 0.005
 """What arrives within this time is decided together."""
+FRESH: Final = 0.5
+"""A reservation of which less than this share has passed is still ours: nobody drops it before its deadline."""
 AGAIN_S: Final = 1.0
 """A round at least this often: patience runs out and leases begin without any event."""
 
@@ -70,6 +73,7 @@ class Guide:
         self._awake = asyncio.Event()
         self._opening: set[asyncio.Task[None]] = set()
         self.in_flight: dict[str, float] = {}  # uid -> when it was guided
+        self._held: dict[str, tuple[float, float]] = {}  # uid -> when the store said yes, by both clocks
         self.on_round: Callable[[float], None] = lambda _seconds: None
 
     # --- what the watch tells -------------------------------------------------------------------------------
@@ -77,7 +81,7 @@ class Guide:
     def seen(self, record: PodRecord) -> None:
         """A pod is new or has changed."""
         if record.stage is not Stage.ASSUMED:
-            self.in_flight.pop(record.uid, None)
+            self.landed(record.uid)
         if record.tenant:
             self._line_up(record)
             self.wake()
@@ -93,7 +97,7 @@ class Guide:
     def gone(self, uid: str) -> None:
         """A pod has ended or was removed."""
         self._queue.discard(uid)
-        self.in_flight.pop(uid, None)
+        self.landed(uid)
         self._stories.forget(uid)
         self.wake()
 
@@ -114,6 +118,27 @@ class Guide:
             arrived=self._clock() - age,
             group=Group(record.group, record.group_size) if record.group else None,
         )
+
+    # --- on the way -----------------------------------------------------------------------------------------
+
+    def sets_out(self, uid: str) -> None:
+        """A pod is guided, by us or by kube-scheduler's own choice; its quota is being asked for."""
+        self.in_flight[uid] = self._clock()
+
+    def holds(self, uid: str) -> None:
+        """The store said yes."""
+        self._held[uid] = self._clock(), self._wall()
+
+    def landed(self, uid: str) -> None:
+        """It is no longer on its way."""
+        self.in_flight.pop(uid, None)
+        self._held.pop(uid, None)
+
+    def surely_holds(self, uid: str) -> bool:
+        """Whether nobody can have dropped its reservation: it is young, and our clock was not set since."""
+        steady, wall = self._held.get(uid, (-inf, 0.0))
+        passed, least = self._clock() - steady, FRESH * self._store.reservation_s
+        return passed < least and abs(self._wall() - wall - passed) < least / 2
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -153,6 +178,7 @@ class Guide:
         verdicts = await self._store.reserve(charges)
         for outcome, verdict in zip(guided, verdicts, strict=True):
             if isinstance(verdict, Admitted):
+                self.holds(outcome.waiting.uid)
                 self._open(outcome)
             else:
                 code = "StoreUnavailable" if isinstance(verdict, StoreUnavailable) else "TakenElsewhere"
@@ -180,15 +206,17 @@ class Guide:
         logger.info("guided", pod=waiting.key, uid=waiting.uid, node=node, decision=decision.id)
 
     def _give_back(self, waiting: Waiting, code: str, detail: str) -> None:
-        """The pod waits again, with the place in the queue that its arrival gives it."""
-        self.in_flight.pop(waiting.uid, None)
+        """The pod waits again, with the place in the queue that its arrival gives it.
+
+        It is tried with the next event or in a second: at once, a store that says no would be asked for ever.
+        """
+        self.landed(waiting.uid)
         record = self._mirror.pods.get(waiting.uid)
         if record is None or record.stage is not Stage.ASSUMED:
             return
         self._mirror.forget(waiting.uid)
         self._queue.add(waiting)
         self._stories.add(waiting.uid, code, detail, self._wall())
-        self.wake()
 
     async def _release(self, uid: str) -> None:
         try:
@@ -200,9 +228,10 @@ class Guide:
 
     def sweep(self) -> list[str]:
         """Pods that were guided and never bound in time: their room is free again, the classic path takes them on."""
-        overdue = [uid for uid, since in self.in_flight.items() if self._clock() - since > RESERVATION_S]
+        oldest = self._clock() - self._store.reservation_s
+        overdue = [uid for uid, since in self.in_flight.items() if since < oldest]
         for uid in overdue:
-            del self.in_flight[uid]
+            self.landed(uid)
             self._mirror.forget(uid, Stage.PENDING)
             self._stories.add(uid, "GuidanceExpired", "kube-scheduler did not bind it in time", self._wall())
         if overdue:

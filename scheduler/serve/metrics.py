@@ -62,10 +62,10 @@ class Standing(Collector):
 
     def __init__(
         self, mirror: Mirror, queue: Queue, guide: Guide, carrier: Carrier,
-        *, leads: Callable[[], bool], problems: Callable[[], int],
+        *, leads: Callable[[], bool], problems: Callable[[], int], unreadable: Callable[[], int],
     ) -> None:  # fmt: skip
         self._mirror, self._queue, self._guide, self._carrier = mirror, queue, guide, carrier
-        self._leads, self._problems = leads, problems
+        self._leads, self._problems, self._unreadable = leads, problems, unreadable
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge."""
@@ -76,6 +76,9 @@ class Standing(Collector):
         yield _gauge("bulkhead_ledger_drift", "Entries ever put right by comparison", self._carrier.drifted)
         yield _gauge(
             "bulkhead_tenant_problems", "Problems of the tenant files; >0: not in force", self._problems()
+        )
+        yield _gauge(
+            "bulkhead_unreadable_objects", "Objects of the watch that were left out", self._unreadable()
         )
         yield from self._pods()
         yield from self._quota()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,17 @@ def address(written: str) -> Address:
     if not found.host or not 0 <= found.port < 65536:
         raise argparse.ArgumentTypeError(f"{written!r} is no IP:PORT, such as 127.0.0.1:8443")
     return found
+
+
+def within(least: int, most: int) -> Callable[[str], int]:
+    """Whole seconds of this range."""
+
+    def seconds(written: str) -> int:
+        if not written.isascii() or not written.isdigit() or not least <= int(written[:9]) <= most:
+            raise argparse.ArgumentTypeError(f"{written!r} is not from {least} to {most} seconds")
+        return int(written)
+
+    return seconds
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +85,10 @@ def _declare_behaviour(parser: argparse.ArgumentParser) -> None:
                         help="how kube-scheduler learns the node (default: %(default)s)")  # fmt: skip
     parser.add_argument("--no-leader-election", action="store_true", help="for a single replica")
     parser.add_argument("--lease-namespace", default="kube-system", metavar="NS", help="default: %(default)s")
+    parser.add_argument("--lease-seconds", type=within(3, 600), default=15, metavar="S",
+                        help="how long a leader that died is waited for (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--reservation-seconds", type=within(15, 3600), default=120, metavar="S",
+                        help="how long quota waits for a guided pod to be bound (default: %(default)s)")  # fmt: skip
     parser.add_argument("--no-reclaim", action="store_true", help="evict nobody")
     parser.add_argument("--policy", default="bulkhead", help="scoring policy (default: %(default)s)")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))

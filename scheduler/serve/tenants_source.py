@@ -80,6 +80,9 @@ class TenantMap:
         if obj.data == self._data:
             return
         self._data = obj.data
+        if not obj.data:  # nothing wrong is in it, and yet it would lift every quota and every wall at once
+            self.problems = [Problem(CONFIG_MAP, 0, "is empty, the last tenants stay")]
+            return
         found = parse(obj.data)
         if isinstance(found, TenantSet):
             self.problems = []

@@ -8,13 +8,20 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
+import structlog
+
 from scheduler.kube.connection import Connection
-from scheduler.kube.objects import BudgetObject, ConfigMapObject, NodeObject, PodObject
+from scheduler.kube.errors import ApiUnavailable
+from scheduler.kube.exchange import Answer
+from scheduler.kube.objects import BudgetObject, ConfigMapObject, NodeObject, PodGroupObject, PodObject
 from scheduler.kube.watch import Reflector
 from scheduler.mirror.mirror import Mirror
 from scheduler.serve.guide import Guide
 from scheduler.serve.tenants_source import TenantMap
 
+logger = structlog.get_logger("watch")
+
+GROUP_VERSIONS: Final = ("v1", "v1beta1", "v1alpha2")
 NOT_ENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -45,6 +52,7 @@ class PodSink:
 
     def __init__(self, mirror: Mirror, guide: Guide) -> None:
         self._mirror, self._guide = mirror, guide
+        self.unreadable = 0
 
     def replaced(self, objects: list[PodObject]) -> None:
         """See `watch.Sink`."""
@@ -55,8 +63,13 @@ class PodSink:
             self.changed(found)
 
     def changed(self, obj: PodObject) -> None:
-        """See `watch.Sink`."""
-        record = self._mirror.pod_changed(obj)
+        """See `watch.Sink`; a pod whose amounts cannot be read is counted as such, for its load is not."""
+        try:
+            record = self._mirror.pod_changed(obj)
+        except ValueError as error:
+            self.unreadable += 1
+            logger.warning("pod not understood, its load is not counted", pod=obj.key, why=str(error))
+            return
         if record is None:
             self._guide.gone(obj.metadata.uid)
         else:
@@ -90,8 +103,40 @@ class BudgetSink:
         self.known.pop(_key(obj), None)
 
 
-def _key(budget: BudgetObject) -> tuple[str, str]:
-    return budget.metadata.namespace, budget.metadata.name
+class GroupSink:
+    """PodGroups -> mirror and queue."""
+
+    def __init__(self, mirror: Mirror, guide: Guide) -> None:
+        self._mirror, self._guide = mirror, guide
+        self._known: set[tuple[str, str]] = set()
+
+    def replaced(self, objects: list[PodGroupObject]) -> None:
+        """See `watch.Sink`."""
+        present = {_key(found) for found in objects}
+        for namespace, name in self._known - present:
+            self._tell(namespace, name, None)
+        for found in objects:
+            self.changed(found)
+        self._known = present
+
+    def changed(self, obj: PodGroupObject) -> None:
+        """See `watch.Sink`."""
+        gang = obj.spec.scheduling_policy.gang
+        self._known.add(_key(obj))
+        self._tell(*_key(obj), gang.min_count if gang else 1)
+
+    def removed(self, obj: PodGroupObject) -> None:
+        """See `watch.Sink`."""
+        self._known.discard(_key(obj))
+        self._tell(*_key(obj), None)
+
+    def _tell(self, namespace: str, name: str, size: int | None) -> None:
+        for record in self._mirror.group_changed(namespace, name, size):
+            self._guide.seen(record)
+
+
+def _key(found: BudgetObject | PodGroupObject) -> tuple[str, str]:
+    return found.metadata.namespace, found.metadata.name
 
 
 class Watches:
@@ -105,17 +150,20 @@ class Watches:
         budgets: BudgetSink,
         clock: Callable[[], float],
     ) -> None:
+        self._connection, self._group_sink = connection, GroupSink(mirror, guide)
         self._clock, self._random = clock, randoms.Random()  # noqa: S311 - jitter
         random = self._random
         self.tenants: Reflector[ConfigMapObject] | None = None
+        self.groups: Reflector[PodGroupObject] | None = None
         self.nodes = Reflector(
             connection, "/api/v1/nodes", NodeObject, NodeSink(mirror, guide), clock, random
         )
+        self.pod_sink = PodSink(mirror, guide)
         self.pods = Reflector(
             connection,
             "/api/v1/pods",
             PodObject,
-            PodSink(mirror, guide),
+            self.pod_sink,
             clock,
             random,
             field_selector=NOT_ENDED,
@@ -123,6 +171,31 @@ class Watches:
         self.budgets = Reflector(
             connection, "/apis/policy/v1/poddisruptionbudgets", BudgetObject, budgets, clock, random
         )
+
+    async def _find_groups(self) -> Reflector[PodGroupObject] | None:
+        """PodGroups, where this API server has them (alpha in 1.36, off by default); asks until it is told."""
+        for version in GROUP_VERSIONS:
+            root = f"/apis/scheduling.k8s.io/{version}"
+            answer = await self._ask(root)
+            if answer.ok and b'"podgroups"' in answer.body:
+                return Reflector(
+                    self._connection,
+                    f"{root}/podgroups",
+                    PodGroupObject,
+                    self._group_sink,
+                    self._clock,
+                    self._random,
+                )
+        return None
+
+    async def _ask(self, path: str) -> Answer:
+        """What the API server says, however long it takes until it does."""
+        while True:
+            try:
+                return await self._connection.request("GET", path)
+            except ApiUnavailable as error:
+                logger.warning("no API server yet", why=str(error))
+                await asyncio.sleep(1)
 
     def watch_tenants(self, connection: Connection, place: str, sink: TenantMap) -> None:
         """Watch the ConfigMap NAMESPACE/NAME too."""
@@ -134,18 +207,29 @@ class Watches:
 
     async def run(self) -> None:
         """Watch for ever; tenants first, so that nothing is judged twice."""
+        self.groups = await self._find_groups()
         async with asyncio.TaskGroup() as group:
             if self.tenants is not None:
                 group.create_task(self.tenants.run())
                 await self.tenants.synced.wait()
             group.create_task(self.nodes.run())
             group.create_task(self.budgets.run())
+            if self.groups is not None:
+                group.create_task(self.groups.run())
+                await self.groups.synced.wait()
             await self.nodes.synced.wait()
             group.create_task(self.pods.run())
+
+    @property
+    def unreadable(self) -> int:
+        """Objects that were left out because they could not be decoded or understood."""
+        return self.nodes.junk + self.pods.junk + self.budgets.junk + self.pod_sink.unreadable
 
     def unready(self) -> str:
         """Empty once everything has been listed."""
         synced = {"nodes": self.nodes.synced, "pods": self.pods.synced, "budgets": self.budgets.synced}
+        if self.groups is not None:
+            synced["groups"] = self.groups.synced
         if self.tenants is not None:
             synced["tenants"] = self.tenants.synced
         waiting = [name for name, event in synced.items() if not event.is_set()]

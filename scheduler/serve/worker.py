@@ -18,7 +18,7 @@ from tenants.ledger.charge import Charge
 Answer = TypeVar("Answer")
 Verdict = Admitted | Refused | StoreUnavailable
 RESERVATION_S: Final = 120.0
-"""How long quota waits for a pod on its way to a node; kube-scheduler's longest back-off is 10 s."""
+"""Unless somebody says otherwise; kube-scheduler's longest back-off is 10 s."""
 
 
 class StoreThread:
@@ -28,10 +28,14 @@ class StoreThread:
         store: whatever keeps the ledger; this thread alone uses it.
         wall: wall-clock seconds, for deadlines that others read.
         guard: what looks at the neighbours, by the tenant files of the day.
+        reservation_s: how long quota waits for a pod on its way to a node.
     """
 
-    def __init__(self, store: Store, wall: Callable[[], float], guard: Callable[[], Guard]) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, wall: Callable[[], float], guard: Callable[[], Guard],
+        reservation_s: float = RESERVATION_S,
+    ) -> None:  # fmt: skip
+        self._store, self.reservation_s = store, reservation_s
         self._wall, self._guard = wall, guard
         self._thread = ThreadPoolExecutor(1, "store")
         self._asked: list[tuple[Charge, asyncio.Future[Verdict]]] = []
@@ -71,7 +75,7 @@ class StoreThread:
         verdicts: list[Verdict]
         try:
             verdicts = list(
-                await self.step(lambda store: store.reserve(charges, now + RESERVATION_S, now, guard))
+                await self.step(lambda store: store.reserve(charges, now + self.reservation_s, now, guard))
             )
         except StoreUnavailable as error:
             verdicts = [error] * len(asked)

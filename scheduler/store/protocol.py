@@ -79,8 +79,10 @@ class Store(Protocol):
         """The same one after the other in a single step."""
         ...
 
-    def expire(self, now_s: float, bound: Callable[[str], bool] | Container[str]) -> list[str]:
-        """Drop the reservations that are overdue and not of a pod known to be bound; answers their UIDs."""
+    def expire(
+        self, now_s: float, bound: Callable[[str], bool] | Container[str], young: Container[str] = ()
+    ) -> list[str]:
+        """Drop the reservations that are overdue, not `young` and not of a pod known to be bound; answers which."""
         ...
 
     def reconcile(
@@ -90,6 +92,7 @@ class Store(Protocol):
         *,
         grace_s: float = GRACE_S,
         waiting: Container[str] | None = None,
+        young: Container[str] = (),
     ) -> Drift:
         """Make the ledger equal to the pods that are bound, and say what was wrong; see `drift.reconcile`."""
         ...

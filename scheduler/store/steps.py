@@ -74,10 +74,12 @@ class Steps(ABC):
         asked = list(uids)
         return self._step(lambda ledger: [ledger.confirm(uid) for uid in asked])
 
-    def expire(self, now_s: float, bound: Callable[[str], bool] | Container[str]) -> list[str]:
+    def expire(
+        self, now_s: float, bound: Callable[[str], bool] | Container[str], young: Container[str] = ()
+    ) -> list[str]:
         """See `Store.expire`."""
         known = bound if callable(bound) else bound.__contains__
-        return self._step(lambda ledger: drift.expire(ledger, now_s, known))
+        return self._step(lambda ledger: drift.expire(ledger, now_s, known, young))
 
     def reconcile(
         self,
@@ -86,9 +88,10 @@ class Steps(ABC):
         *,
         grace_s: float = GRACE_S,
         waiting: Container[str] | None = None,
+        young: Container[str] = (),
     ) -> Drift:
         """See `Store.reconcile`."""
-        return self._step(lambda ledger: drift.reconcile(ledger, bound, now_s, grace_s, waiting))
+        return self._step(lambda ledger: drift.reconcile(ledger, bound, now_s, grace_s, waiting, young))
 
     def record(self, charges: Iterable[Charge]) -> None:
         """See `Store.record`."""

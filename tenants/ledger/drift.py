@@ -4,9 +4,10 @@ A reservation ends at its deadline. A held entry ends when its pod is gone; if n
 that are really bound (`reconcile`) finds it. A pod may be admitted and not yet seen bound, so an entry that the
 cluster does not show is believed for a grace period from the first comparison that misses it.
 
-Clocks are set forward and back. Forward, a reservation ends early; its quota is free, and whoever still wanted it is
-told so by `confirm` and asks again: nothing is admitted twice. Back, an entry is found to be written in the future;
-its time then starts again at the present, so that it waits once more as long as it was meant to, and no longer.
+Clocks are set forward and back, and those of two machines differ. Forward, a reservation would end early, while
+whoever made it still relies on it; so one that is `young`, by a clock of the caller's that nobody sets, stays. Back,
+an entry is found to be written in the future; its time then starts again at the present, so that it waits once more
+as long as it was meant to, and no longer.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ class Drift(msgspec.Struct, frozen=True):
         return bool(self.missing or self.stray or self.different)
 
 
-def expire(ledger: Ledger, now_s: float, bound: Callable[[str], bool]) -> list[str]:
-    """Drop the reservations that are overdue; answers which. Those of pods that are bound are held instead."""
+def expire(
+    ledger: Ledger, now_s: float, bound: Callable[[str], bool], young: Container[str] = ()
+) -> list[str]:
+    """Drop the reservations that are overdue and not `young`; answers which. Those of pods that are bound are held."""
     dropped = []
     for uid in sorted(ledger.reserved):
         if bound(uid):
             ledger.confirm(uid)
-        elif _ended(ledger, uid, now_s):
+        elif uid not in young and _ended(ledger, uid, now_s):
             dropped.append(uid)
     return dropped
 
@@ -53,6 +56,7 @@ def reconcile(
     now_s: float,
     grace_s: float = GRACE_S,
     waiting: Container[str] | None = None,
+    young: Container[str] = (),
 ) -> Drift:
     """Make `ledger` equal to the pods that are `bound`, whatever the quota; see the head of this module.
 
@@ -62,6 +66,7 @@ def reconcile(
         now_s: wall-clock seconds.
         grace_s: how long an entry that `bound` lacks is believed; 0 = not at all.
         waiting: the pods that exist and are not bound, where that is known: claims of others are released.
+        young: reservations that whoever asks has not known for as long as they last, by a clock that nobody sets.
 
     Raises:
         LedgerError: a charge that belongs to another UID than it is named by.
@@ -84,7 +89,7 @@ def reconcile(
             if waiting is not None and uid not in waiting:
                 ledger.release(uid)
                 stray.append(uid)
-        elif _ended(ledger, uid, now_s, grace_s):
+        elif uid not in young and _ended(ledger, uid, now_s, grace_s):
             (expired if phase is Phase.RESERVED else stray).append(uid)
     return Drift(tuple(sorted(missing)), tuple(stray), tuple(sorted(different)), tuple(expired))
 

@@ -24,7 +24,7 @@ from sandbox_runtime.protocol.messages import Configure, Configured
 from sandbox_runtime.vmm import recover, tap, users
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.launch import Launcher
-from sandbox_runtime.vmm.memory import held
+from sandbox_runtime.vmm.memory import create, held, hold, seal
 from sandbox_runtime.vmm.overhead import overhead
 from sandbox_runtime.vmm.processes import Process
 from tests.support import guest_machine
@@ -354,6 +354,18 @@ def identity_of(channel: Channel, index: int) -> set[bytes]:
     facts = [*random, guest.run(["cat", f"{kernel}/uuid"])]
     assert all(fact.code == 0 and fact.stdout for fact in facts), facts
     return {fact.stdout for fact in facts} | {answer.boot_id.encode(), f"host{index}".encode()}
+
+
+@as_root
+def test_memory_that_nobody_wrote_down_is_let_go(own: Launcher) -> None:
+    own.templates.cgroup.create()
+    fd = create(1 << 20)
+    seal(fd)
+    stray = hold(fd, tuple(own.templates.cgroup.join_files()))
+    os.close(fd)
+    assert stray.alive()
+    own.templates.collect(0)
+    assert not stray.alive()
 
 
 # --- death ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ func boot() {
 	}
 	must("mounts", mountAll(secondMounts))
 	must("cgroup", enableControllers("/sys/fs/cgroup"))
+	must("pod cgroup", makePodCgroup())
 	must("device modules", modules.loadForDevices())
 	done.mark("device-modules")
 	setUpEnvironment()

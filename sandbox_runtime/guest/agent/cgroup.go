@@ -19,6 +19,20 @@ func enableControllers(path string) error {
 	return nil
 }
 
+// makePodCgroup makes the parent of every container's cgroup, with fewer processes than the kernel can have: after a fork
+// bomb the agent must still be able to start crun.
+func makePodCgroup() error {
+	const reserved = 128
+	path := cgroupRoot + podCgroup
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	if most := number("/proc/sys/kernel/threads-max") - reserved; most > reserved {
+		_ = os.WriteFile(path+"/pids.max", []byte(strconv.FormatInt(most, 10)), 0o644)
+	}
+	return enableControllers(path)
+}
+
 // killCgroup kills every process of a cgroup and of those below it; a cgroup that is gone is no error.
 func killCgroup(path string) {
 	_ = os.WriteFile(cgroupRoot+path+"/cgroup.kill", []byte("1"), 0o644)

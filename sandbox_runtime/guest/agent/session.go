@@ -22,6 +22,7 @@ type session struct {
 	ins      map[uint32]*inStream
 	outs     map[uint32]*outStream
 	requests int
+	telling  sync.Mutex // events go out in the order of their numbers
 	events   uint32
 	gone     chan struct{} // closed when the session is over
 	greeted  chan struct{} // closed when hello is written: nothing may come before it
@@ -129,13 +130,12 @@ func (s *session) write(packet []byte) error {
 }
 
 func (s *session) event(name string, params any) {
-	s.mu.Lock()
-	s.events++
-	id := s.events
-	s.mu.Unlock()
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	payload, err := json.Marshal(map[string]any{"event": name, "params": params})
 	if err == nil {
-		s.send(wireEvent, id, payload)
+		s.events++
+		s.send(wireEvent, s.events, payload)
 	}
 }
 

@@ -223,3 +223,28 @@ def test_a_pod_shares_its_names(session: GuestSession) -> None:
     assert out.read_all(60).strip() != b"inside"
     assert session.wait(name) == 0
     session.remove(name)
+
+
+def test_a_fork_bomb_leaves_the_agent_able_to_act(session: GuestSession) -> None:
+    name, _, _ = session.create(["sh", "-c", "bomb() { bomb | bomb & }; bomb; exec sleep 1000"])
+    session.start(name)
+    time.sleep(3)
+    session.channel.ping(120)
+    assert session.run(["echo", "still here"]).stdout == b"still here\n"
+    session.channel.call("signal", messages.Signal(name, "", 9, True), 120)
+    assert session.wait(name) == 137
+    session.remove(name)
+    assert session.run(["true"]).code == 0
+
+
+def test_many_containers_that_end_at_once_are_told_one_by_one(session: GuestSession) -> None:
+    session.channel.events.clear()
+    names = [session.create(["sleep", "1000"])[0] for _ in range(6)]
+    for name in names:
+        session.start(name)
+    for name in names:
+        session.channel.request("signal", messages.Signal(name, "", 9, False), lambda _: None)
+    session.channel.run_until(lambda: len(session.channel.events) == len(names), 120)
+    assert {event.id for event in session.channel.events} == set(names)
+    for name in names:
+        session.remove(name)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.control_plane.filling import Etcd, fill, pod_manifest
 from scheduler.kube import protobuf
 from scheduler.kube.connection import Connection
 from scheduler.kube.credentials import find
@@ -27,7 +28,6 @@ from scheduler.kube.objects import LeaseObject, NodeObject, PodObject
 from scheduler.kube.readers import JsonReader
 from scheduler.kube.watch import Reflector
 from scheduler.kube.writes import Outcome, Writes
-from tests.support.filling import Etcd, fill, pod_manifest
 from tests.support.kubernetes import Api, ControlPlane, tools, wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("serving")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kubernetes import Api, ControlPlane, wait_until
+from tests.support.kubernetes import Api, ControlPlane, ControlPlaneBroken, wait_until
 from tests.support.serving import Serving, get_pod, is_open, make_pod
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("serve")]
@@ -88,7 +88,7 @@ def test_a_disruption_budget_holds(api: Api, halves: Serving) -> None:
     try:
         make_pod(api, "agents", "mine", cpu="2")
         wait_until("it waits", lambda: halves.explain("agents/mine").get("code") or None)
-        with pytest.raises(AssertionError):
+        with pytest.raises(ControlPlaneBroken):
             wait_until("somebody leaves", lambda: leaving(api) or None, 4)
     finally:
         api.delete("/apis/policy/v1/namespaces/platform/poddisruptionbudgets/all")
@@ -107,7 +107,7 @@ def test_nobody_is_evicted_for_a_borrower(api: Api, halves: Serving) -> None:
             api.delete(f"/api/v1/namespaces/platform/pods/{victim['metadata']['name']}")
         return through() >= 11 or None
 
-    wait_until("all within the guarantee go", go, 60)
+    wait_until("all within the guarantee go", go, 120)
     time.sleep(3)  # as long as three more looks
     left = api.get("/api/v1/namespaces/platform/pods").body["items"]
     assert leaving(api) == []

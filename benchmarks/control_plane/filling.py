@@ -12,10 +12,13 @@ import json
 import random
 import uuid
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final
 
-from tests.support.kubernetes import ControlPlane
+from benchmarks.control_plane.api import Answer
+from benchmarks.control_plane.plane import ControlPlane
+from benchmarks.control_plane.ports import ControlPlaneBroken
 
 NAMESPACES: Final = 30
 SHAPES: Final = 60
@@ -30,17 +33,21 @@ class Etcd:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One request of the gateway."""
         self._connection.request("POST", path, json.dumps(body))
         answer = self._connection.getresponse()
         found: dict[str, Any] = json.loads(answer.read())
-        assert answer.status == 200, found
+        if answer.status != HTTPStatus.OK:
+            raise ControlPlaneBroken(f"etcd {path}: {found}")
         return found
 
     def value(self, key: str) -> bytes:
+        """What is stored under a key."""
         (found,) = self.call("/v3/kv/range", {"key": _base64(key.encode())})["kvs"]
         return base64.b64decode(found["value"])
 
     def put(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        """Store these, many in a transaction."""
         pairs = iter(pairs)
         while batch := list(islice(pairs, OPERATIONS)):
             puts = [
@@ -50,6 +57,7 @@ class Etcd:
             self.call("/v3/kv/txn", {"success": puts})
 
     def revision(self) -> int:
+        """The present one."""
         return int(self.call("/v3/kv/range", {"key": _base64(b"/")})["header"]["revision"])
 
     def compact(self) -> None:
@@ -57,7 +65,13 @@ class Etcd:
         self.call("/v3/kv/compaction", {"revision": str(self.revision()), "physical": True})
 
     def close(self) -> None:
+        """Hang up."""
         self._connection.close()
+
+
+def _must(answer: Answer) -> None:
+    if not answer.ok:
+        raise ControlPlaneBroken(answer.message)
 
 
 def _base64(content: bytes) -> str:
@@ -80,7 +94,7 @@ def _nodes(
 ) -> Iterator[tuple[str, bytes]]:
     api = plane.api()
     created = api.create(node_manifest(NODE))
-    assert created.ok, created.message
+    _must(created)
     stored, uid = etcd.value(f"/registry/minions/{NODE}"), created.body["metadata"]["uid"]
     for number in range(1, count):
         name = f"node-{number:05}"
@@ -99,11 +113,10 @@ def _pods(
     for shape in range(min(SHAPES, count)):
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{POD}"
         created = api.create(pod_manifest(POD, shape), NAMESPACE)
-        assert created.ok, created.message
-        patched = api.merge(f"{path}/status", {"status": pod_status()})
-        assert patched.ok, patched.message
+        _must(created)
+        _must(api.merge(f"{path}/status", {"status": pod_status()}))
         templates.append((etcd.value(f"/registry/pods/{NAMESPACE}/{POD}"), created.body["metadata"]["uid"]))
-        assert api.delete(path).ok
+        _must(api.delete(path))
     for number in range(count):
         stored, uid = templates[number % len(templates)]
         name, namespace = f"workload-{number:07}", f"team-{number % NAMESPACES:02}"
@@ -114,16 +127,19 @@ def _pods(
 
 def _copy(stored: bytes, *pairs: tuple[str, str]) -> bytes:
     for old, new in pairs:
-        assert len(old) == len(new)
+        if len(old) != len(new):
+            raise ControlPlaneBroken(f"{new} cannot stand where {old} stood")
         stored = stored.replace(old.encode(), new.encode())
     return stored
 
 
 def new_uid(random_: random.Random) -> str:
+    """A UID drawn from a seed."""
     return str(uuid.UUID(int=random_.getrandbits(128), version=4))
 
 
 def node_manifest(name: str) -> dict[str, Any]:
+    """An ordinary node."""
     room = {"cpu": "64", "memory": "256Gi", "pods": "110", "ephemeral-storage": "400Gi"}
     labels = {
         "kubernetes.io/arch": "amd64",
@@ -190,6 +206,7 @@ def pod_manifest(name: str, shape: int) -> dict[str, Any]:
 
 
 def pod_status() -> dict[str, Any]:
+    """What a kubelet says of a pod that runs."""
     at = "2026-01-01T00:00:00Z"
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     return {
