@@ -58,6 +58,9 @@ def main(argv: list[str]) -> int:
         return FAILED
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        print(f"bulkhead sandbox: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

@@ -6,8 +6,10 @@ Names follow Prometheus' rules (base units, `_total` for counters); every series
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Figures = Mapping[str, Any]
@@ -91,11 +93,17 @@ _INTERFACE = (
 )
 
 
-def text(sandboxes: Iterable[Figures]) -> str:
-    """All of them as one exposition (Prometheus text format 0.0.4)."""
+def text(sandboxes: Iterable[Figures], starts: Figures = MappingProxyType({})) -> str:
+    """All of them as one exposition (Prometheus text format 0.0.4), with the node's starts since its boot."""
     page = _Page()
     for figures in sandboxes:
         _one(page, figures)
+    for key, seen in sorted(starts.items()):
+        accel, start, phase = key.split(" ")
+        labels = f'accel="{escape(accel)}",start="{escape(start)}",phase="{escape(phase)}"'
+        page.histogram(
+            "start_phase_seconds", "Time that a phase of the starts on this node took.", labels, seen
+        )
     return page.text()
 
 
@@ -110,16 +118,17 @@ class _Page:
             family = self._families[name] = Family(f"bulkhead_sandbox_{name}", kind, about, [])
         family.lines.append(f"{family.name}{{{labels}}} {_number(value)}")
 
-    def histogram(self, name: str, about: str, labels: str, value: float) -> None:
-        """A histogram of one observation: what a sandbox's start was. Sums over sandboxes make the distribution."""
+    def histogram(self, name: str, about: str, labels: str, seen: Figures) -> None:
+        """One histogram, as `observe` keeps it."""
         family = self._families.get(name)
         if family is None:
             family = self._families[name] = Family(f"bulkhead_sandbox_{name}", "histogram", about, [])
-        for bound in BUCKETS:
-            family.lines.append(f'{family.name}_bucket{{{labels},le="{bound:g}"}} {int(value <= bound)}')
-        family.lines.append(f'{family.name}_bucket{{{labels},le="+Inf"}} 1')
-        family.lines.append(f"{family.name}_sum{{{labels}}} {_number(value)}")
-        family.lines.append(f"{family.name}_count{{{labels}}} 1")
+        below = 0
+        for bound, count in zip((*map("{:g}".format, BUCKETS), "+Inf"), seen["counts"], strict=True):
+            below += count
+            family.lines.append(f'{family.name}_bucket{{{labels},le="{bound}"}} {below}')
+        family.lines.append(f"{family.name}_sum{{{labels}}} {_number(seen['sum'])}")
+        family.lines.append(f"{family.name}_count{{{labels}}} {below}")
 
     def text(self) -> str:
         lines = []
@@ -146,13 +155,18 @@ def _one(page: _Page, figures: Figures) -> None:
         _fields(page, _DISK, f'{labels},disk="{escape(disk)}"', counters)
     for interface in figures.get("interfaces", ()):
         _fields(page, _INTERFACE, f'{labels},interface="{escape(interface["name"])}"', interface)
-    for phase, seconds in phases(figures.get("timings", ())):
-        page.histogram(
-            "start_phase_seconds",
-            "Time that a phase of the start took.",
-            f'{labels},start="{start}",phase="{escape(phase)}"',
-            seconds,
-        )
+
+
+def observe(starts: Figures, accel: str, start: str, timings: Iterable[tuple[str, float]]) -> dict[str, Any]:
+    """The node's histograms with one more start in them; `starts` may be what anybody found in a file."""
+    found = dict(starts)
+    for phase, seconds in phases(timings):
+        key = f"{accel} {start} {phase}"
+        before = found.get(key, {"counts": [0] * (len(BUCKETS) + 1), "sum": 0.0})
+        counts = list(before["counts"])
+        counts[bisect_left(BUCKETS, seconds)] += 1
+        found[key] = {"counts": counts, "sum": before["sum"] + seconds}
+    return found
 
 
 def phases(timings: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -21,7 +21,7 @@ from sandbox_runtime.vmm.accel import probe_accel
 from sandbox_runtime.vmm.host import this_host
 
 BUSYBOX = Path("/bin/busybox")
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 
 
 def main(cache: Path) -> int:
@@ -33,10 +33,11 @@ def main(cache: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="bulkhead-first-") as root:
         (Path(root) / "bin").mkdir()
         shutil.copy(BUSYBOX, Path(root) / "bin/busybox")
-        words = ["run", "--rm", "--cold", "--allow-emulation", "--cache-root", str(cache.absolute()), root]
-        argv = [sys.executable, "-m", "bulkhead", "sandbox", *words, "/bin/busybox", "uname", "-r"]
+        at = ["--cache-root", str(cache.absolute())]
+        _bulkhead("guest", "build", *at)
         begin = time.monotonic()
-        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS, check=False)
+        words = ["run", "--rm", "--cold", "--allow-emulation", *at, root, "/bin/busybox", "uname", "-r"]
+        done = _bulkhead("sandbox", *words)
         seconds = time.monotonic() - begin
     accel = probe_accel(Paths.of_this_user())
     print(f"sandbox: uname -r outside {os.uname().release}, inside {done.stdout.strip() or '?'}", end=" ")
@@ -44,6 +45,12 @@ def main(cache: Path) -> int:
     if not accel.usable:
         print(f"sandbox: this host has no usable KVM ({accel.why}); emulated, which is no wall")
     return int(done.returncode != 0)
+
+
+def _bulkhead(*words: str) -> subprocess.CompletedProcess[str]:
+    """One command, its progress shown."""
+    argv = [sys.executable, "-m", "bulkhead", *words]
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def missing() -> str:

@@ -18,7 +18,7 @@ from sandbox_runtime.command.table import mib, show
 from sandbox_runtime.errors import BadInput
 from sandbox_runtime.lifecycle import journal
 from sandbox_runtime.paths import Paths
-from sandbox_runtime.supervisor import frames
+from sandbox_runtime.supervisor import frames, starts
 from sandbox_runtime.supervisor.frames import Kind
 
 PATIENCE_SECONDS = 4.0  # a scrape must not wait for one sandbox; a guest is given 2 s by its supervisor
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInput("--every wants seconds")
     while True:
         begin = time.monotonic()
-        _show(collect(paths, arguments.id), arguments)
+        _show(paths, collect(paths, arguments.id), arguments)
         if not arguments.every:
             return 0
         time.sleep(max(0.0, arguments.every - (time.monotonic() - begin)))
@@ -88,13 +88,13 @@ def _take(client: Client, sandbox_id: str, found: dict[str, dict[str, Any]]) -> 
     return False
 
 
-def _show(found: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def _show(paths: Paths, found: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     if arguments.textfile:
         fresh = arguments.textfile.with_name(f".{arguments.textfile.name}.{os.getpid()}")
-        fresh.write_text(metrics.text(found))
+        fresh.write_text(metrics.text(found, starts.read(paths)))
         fresh.replace(arguments.textfile)
     elif arguments.prometheus:
-        sys.stdout.write(metrics.text(found))
+        sys.stdout.write(metrics.text(found, starts.read(paths)))
     elif arguments.json:
         print(json.dumps(found))
     else:

@@ -145,7 +145,9 @@ class Host:
     # --- machine --------------------------------------------------------------------------------------------
 
     def _start_machine(self) -> None:
-        launcher = Launcher(self.paths, this_host(), Templates(self.paths), _await_agent)
+        host = this_host()
+        templates = Templates(self.paths) if host.root else Templates(self.paths, Cgroup(""))
+        launcher = Launcher(self.paths, host, templates, _await_agent)
         request = Request(
             id=self.id,
             guest=self.order.guest,

@@ -22,7 +22,7 @@ from sandbox_runtime.lifecycle.step import step
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
 from sandbox_runtime.protocol.errors import RequestFailed
-from sandbox_runtime.supervisor import group, guest
+from sandbox_runtime.supervisor import group, guest, starts
 from sandbox_runtime.supervisor.host import Host
 from sandbox_runtime.supervisor.logs import Log
 from sandbox_runtime.supervisor.loop import Loop
@@ -71,6 +71,7 @@ class Sandbox:
         self._watches: list[Watch] = []
         self._execs = 0
         self._start: dict[str, Any] = {}
+        self._counted = False
 
     # --- deciding -------------------------------------------------------------------------------------------
 
@@ -333,10 +334,20 @@ class Sandbox:
                 self.feed(words.Failed(str(answer)))
                 return
             self._phase("started")
+            self._count_start()
             group.limit_cpu(self.host.cgroup, self.order.spec.limits.cpu_milli)
             self.feed(words.Started(container))
 
         self._channel().request("start", messages.Name(container, ""), started)
+
+    def _count_start(self) -> None:
+        """The first container's; figures are no reason to fail."""
+        vm = self.host.vm
+        if vm is not None and not self._counted:
+            self._counted = True
+            with suppress(OSError):
+                way = "restore" if vm.started.restored else "cold"
+                starts.add(self.paths, self.host.accel.kind, way, self.timings)
 
     def start(self, container: str) -> None:
         """Let a created container run."""

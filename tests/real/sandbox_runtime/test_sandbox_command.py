@@ -252,3 +252,6 @@ def test_figures_for_prometheus(bs: World, shell: str, tmp_path: Path) -> None:
         assert re.search(
             rf'^bulkhead_sandbox_{name}{{sandbox="shell",accel="(tcg|kvm)"', text, re.MULTILINE
         ), name
+    assert re.search(
+        r'^bulkhead_sandbox_start_phase_seconds_count{accel="(tcg|kvm)",start="restore"', text, re.MULTILINE
+    )

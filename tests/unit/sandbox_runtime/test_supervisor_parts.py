@@ -124,9 +124,6 @@ FIGURES = {
     "guest": {"memory_total_bytes": 10, "cpu_us": 1},
     "containers": [{"id": 'ma"in\n', "memory_bytes": 3, "oom_kills": 1}],
     "interfaces": [{"name": "eth0", "received_bytes": 9}],
-    "timings": [
-        ["group", 0.0], ["storage", 0.1], ["machine", 0.2], ["created", 0.5], ["started", 0.6], ["release-x", 9.0],
-    ],
 }  # fmt: skip
 
 
@@ -138,10 +135,20 @@ def test_prometheus_reads_the_figures() -> None:
     assert (cpu.value, cpu.labels) == (1.5, {"sandbox": "s", "accel": "tcg"})
     kills = families["bulkhead_sandbox_container_oom_kills"].samples[0]
     assert (kills.value, kills.labels["container"]) == (1, 'ma"in\n')
-    phases = families["bulkhead_sandbox_start_phase_seconds"].samples
-    assert {sample.labels["start"] for sample in phases} == {"restore"}
-    ready = [s for s in phases if s.labels["phase"] == "ready" and s.name.endswith("_sum")]
-    assert ready[0].value == 0.5
+
+
+def test_starts_add_up_to_histograms() -> None:
+    timings: list[tuple[str, float]] = [
+        ("group", 0.0), ("machine", 0.2), ("template", 0.25), ("created", 0.5), ("started", 0.6), ("release-x", 9.0),
+    ]  # fmt: skip
+    starts = metrics.observe(metrics.observe({}, "tcg", "restore", timings), "tcg", "restore", timings)
+    families = {family.name: family for family in text_string_to_metric_families(metrics.text([], starts))}
+    samples = families["bulkhead_sandbox_start_phase_seconds"].samples
+    ready = {s.name.rpartition("_")[2]: s.value for s in samples if s.labels["phase"] == "ready"}
+    assert (ready["sum"], ready["count"]) == (1.0, 2)
+    machine = [s for s in samples if s.labels["phase"] == "machine" and s.labels.get("le") in ("0.25", "0.5")]
+    assert [sample.value for sample in machine] == [0, 2]
+    assert {sample.labels["start"] for sample in samples} == {"restore"}
 
 
 def test_no_sandboxes_are_no_text() -> None:
