@@ -230,6 +230,13 @@ def test_an_image_of_layers_says_what_runs_as_whom_and_where(bs: World) -> None:
     assert (ran.status, ran.out) == (0, b"77\nabove\nbelow\nbelow\nabove\nyes\n"), ran.err
 
 
+def test_in_the_background_it_runs_when_the_command_returns_and_may_be_quick(bs: World) -> None:
+    name = bs.detached("--", "true")
+    assert bs("wait", name).out == b"0\n"
+    assert bs("rm", name).status == 0
+    assert bs("run", "-d", "-q", "--allow-emulation", bs.box, "nosuch").status == 127
+
+
 def test_a_copied_volume_follows_its_source(bs: World) -> None:
     config = bs.root / "following"
     config.mkdir()
