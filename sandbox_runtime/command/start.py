@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 from sandbox_runtime.command.progress import Progress
@@ -45,6 +46,7 @@ def start(paths: Paths, order: Order, progress: Progress) -> Running:
     The guest image and the layers are made here: they are nobody's in particular, can be large, and must not be
     charged to the sandbox's control group.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     recover.recover(paths)
     accel.require(accel.probe_accel(paths), order.spec.allow_emulation)
     lock = journal.claim(paths, order.spec.id)
@@ -59,6 +61,11 @@ def start(paths: Paths, order: Order, progress: Progress) -> Running:
     finally:
         os.close(lock)
     return _await(paths, order, born, progress)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM while a sandbox comes up is as Ctrl-C: it must not come up for nobody."""
+    raise KeyboardInterrupt
 
 
 def _layers(paths: Paths, holder: str, container: ContainerSpec, progress: Progress) -> None:

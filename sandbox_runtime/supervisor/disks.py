@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sandbox_runtime.errors import StorageFailed
 from sandbox_runtime.rootfs.plan import Disk
+from sandbox_runtime.vmm.joined import attach_joined
 from sandbox_runtime.vmm.vm import Vm
 
 
@@ -25,7 +26,7 @@ def attach(vm: Vm, disk: Disk) -> None:
 def _attach_joined(vm: Vm, disk: Disk) -> None:
     fds = [open_disk(path, True, False)[0] for path in disk.files]
     try:
-        vm.disks.attach_joined(disk.name, fds, disk.name)
+        attach_joined(vm.disks, disk.name, fds, disk.name)
     finally:
         for fd in fds:
             os.close(fd)

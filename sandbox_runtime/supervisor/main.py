@@ -30,6 +30,8 @@ from sandbox_runtime.supervisor.host import adopt_orphans
 from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.sandbox import Interrupted, Sandbox
 
+RAN = ("exited", "out-of-memory")
+
 
 class Birth:
     """Tells whoever wants the sandbox how its start goes."""
@@ -72,12 +74,17 @@ class Supervisor:
         self.loop.run()
 
     def _born(self) -> None:
-        self.birth.tell(ready=True)
-        self.birth.end()
+        """In the background it is ready when its container runs, else when a client may come and start it."""
         if self.order.detached:
+            self.sandbox.on_started = self._ready
             self.sandbox.start(self.sandbox.state.main)
         else:
+            self._ready()
             self.loop.later(FIRST_CLIENT_SECONDS, self._nobody_came)
+
+    def _ready(self) -> None:
+        self.birth.tell(ready=True)
+        self.birth.end()
 
     def _nobody_came(self) -> None:
         if not self.control.welcomed:
@@ -105,6 +112,8 @@ class Supervisor:
     def _finish(self) -> None:
         """Everything is given back. Last words go out, then this process ends."""
         outcome = self.sandbox.outcome()
+        if outcome["reason"] in RAN:  # faster than the answer that it had started
+            self.birth.tell(ready=True)
         self.birth.tell(failed=outcome["why"] or outcome["reason"], code=outcome["failure_code"] or 125)
         self.birth.end()
         self.control.close()

@@ -48,7 +48,8 @@ class Sandbox:
         state: as `step` left it.
         why: what went wrong, in words, where something did.
         interruptible: a signal may raise Interrupted now.
-        on_report: told (container, exec_id, verdict) of each end. on_finish: told once, at the end of everything.
+        on_report: told (container, exec_id, verdict) of each end.
+        on_started: told when a container runs. on_finish: told once, at the end of everything.
     """
 
     def __init__(self, paths: Paths, order: Order, loop: Loop, told: Callable[[str], None]) -> None:
@@ -59,6 +60,7 @@ class Sandbox:
         self.why, self.code = "", 0
         self.interruptible = False
         self.on_report: Reported = lambda container, exec_id, verdict: None
+        self.on_started: Callable[[], None] = lambda: None
         self.on_finish: Callable[[], None] = lambda: None
         self.processes: dict[tuple[str, str], Process] = {}
         self.users: dict[str, oci.User] = {}
@@ -337,6 +339,7 @@ class Sandbox:
             self._count_start()
             group.limit_cpu(self.host.cgroup, self.order.spec.limits.cpu_milli)
             self.feed(words.Started(container))
+            self.on_started()
 
         self._channel().request("start", messages.Name(container, ""), started)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm.cgroup import CONTROLLERS, ROOT, Cgroup
 from sandbox_runtime.vmm.templates import Templates
+from tests.support.layers import archive
 from tests.support.vmm import guest_image
 
 BUSYBOX = Path("/bin/busybox")
@@ -126,6 +129,29 @@ def lay_out(box: Path) -> None:
     shutil.copy(BUSYBOX, box / "bin/busybox")
     for name in APPLETS:
         (box / "bin" / name).symlink_to("busybox")
+
+
+def oci_layout(
+    directory: Path, layers: Sequence[Sequence[tuple[tarfile.TarInfo, bytes]]], config: dict[str, Any]
+) -> Path:
+    """An image of these layers, lowest first, as an OCI layout; `config` is the inner object of its configuration."""
+
+    def blob(content: bytes, kind: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        (directory / "blobs/sha256" / digest).write_bytes(content)
+        media = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
+
+    (directory / "blobs/sha256").mkdir(parents=True)
+    packed = [blob(archive(*layer), "layer.v1.tar") for layer in layers]
+    rootfs = {"type": "layers", "diff_ids": [each["digest"] for each in packed]}
+    document = {"architecture": "amd64", "os": "linux", "config": config, "rootfs": rootfs}
+    described = blob(json.dumps(document).encode(), "config.v1+json")
+    manifest = {"schemaVersion": 2, "config": described, "layers": packed}
+    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), "manifest.v1+json")]}
+    (directory / "index.json").write_text(json.dumps(index))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return directory
 
 
 # --- what is left -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import select
 import signal
 import struct
 import subprocess
+import tarfile
 import termios
 import time
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import guest_machine
-from tests.support.sandboxes import SECONDS, World, gone, left_behind, until, world
+from tests.support.layers import member
+from tests.support.sandboxes import BUSYBOX, SECONDS, World, gone, left_behind, oci_layout, until, world
 
 pytestmark = [
     pytest.mark.real,
@@ -206,6 +208,35 @@ def test_volumes_of_every_kind_but_nfs(bs: World) -> None:
     assert more(bs, before) == []
 
 
+def test_an_image_of_layers_says_what_runs_as_whom_and_where(bs: World) -> None:
+    directories = [member(name, tarfile.DIRTYPE) for name in ("bin", "etc", "work", "proc", "dev", "sys")]
+    shell = member("bin/busybox", content=BUSYBOX.read_bytes(), mode=0o755)
+    links = [member(f"bin/{name}", tarfile.SYMTYPE, linkname="busybox") for name in ("sh", "cat", "id", "ls")]
+    users = member("etc/passwd", content=b"app:x:77:78::/work:/bin/sh\n")
+    below, above = member("work/below", content=b"below\n"), member("work/above", content=b"above\n")
+    gone = member("work/.wh.hidden")
+    image = oci_layout(
+        bs.root / "image",
+        [[*directories, shell, *links, users, below, member("work/hidden")], [above, gone]],
+        {
+            "Entrypoint": ["/bin/sh", "-c"],
+            "Cmd": ["id -u; ls; cat below above; echo $SAID"],
+            "User": "app",
+            "WorkingDir": "/work",
+            "Env": ["SAID=yes", "PATH=/bin"],
+        },
+    )
+    ran = bs("run", "--rm", "-q", "--allow-emulation", "-m", "128M", image)
+    assert (ran.status, ran.out) == (0, b"77\nabove\nbelow\nbelow\nabove\nyes\n"), ran.err
+
+
+def test_in_the_background_it_runs_when_the_command_returns_and_may_be_quick(bs: World) -> None:
+    name = bs.detached("--", "true")
+    assert bs("wait", name).out == b"0\n"
+    assert bs("rm", name).status == 0
+    assert bs("run", "-d", "-q", "--allow-emulation", bs.box, "nosuch").status == 127
+
+
 def test_a_copied_volume_follows_its_source(bs: World) -> None:
     config = bs.root / "following"
     config.mkdir()
@@ -243,12 +274,7 @@ def test_figures_for_prometheus(bs: World, shell: str, tmp_path: Path) -> None:
     target = tmp_path / "bulkhead.prom"
     assert bs("stats", "--textfile", target).status == 0
     text = target.read_text()
-    for name in (
-        "cpu_seconds_total",
-        "container_memory_bytes",
-        "disk_read_bytes_total",
-        "start_phase_seconds_bucket",
-    ):
+    for name in ("cpu_seconds_total", "container_memory_bytes", "disk_read_bytes_total"):
         assert re.search(
             rf'^bulkhead_sandbox_{name}{{sandbox="shell",accel="(tcg|kvm)"', text, re.MULTILINE
         ), name
