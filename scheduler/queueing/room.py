@@ -81,13 +81,15 @@ class ClusterRoom:
             kept.setdefault(state.number_of[place], []).append(state.demand(member.shape))
         if node not in state.number_of or not could_hold(state, demand, state.number_of[node], kept):
             node = nearest(state, demand, kept)
-        if node:
+        if node and node not in self._shut:  # two that reclaim may expect the same node
             self._shut[node] = state.shut(node)
         return node
 
     def unhold(self, node: str) -> None:
-        """Give the node back to everybody."""
-        self.cycle.state.reopen(self._shut.pop(node))
+        """Give the node back to everybody; of several for whom it is shut, the first one opens it."""
+        shut = self._shut.pop(node, None)
+        if shut is not None:
+            self.cycle.state.reopen(shut)
 
 
 def could_hold(state: ClusterState, demand: Demand, number: int, kept: Kept) -> bool:

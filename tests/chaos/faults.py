@@ -207,7 +207,11 @@ def scheduler_stopped(world: World, least: int = 4) -> Iterator[list[Standing]]:
             found = [one for one in world.judge.snapshot() if one.hint and not one.node and not one.gated]
             return found if len(found) >= least else None
 
-        yield wait_until("pods are guided", hinted, RECOVERY_S)
+        wait_until("pods are guided", hinted, RECOVERY_S)
+        time.sleep(
+            1
+        )  # bind calls that it had sent before are answered: what is bound now is all that will be
+        yield hinted() or []
     finally:
         os.kill(pid, signal.SIGCONT)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from scheduler.placement.cycle import Cycle
+from scheduler.placement.score.registry import make_policy
+from scheduler.placement.state import ClusterState
+from scheduler.queueing.room import ClusterRoom
 from scheduler.queueing.waiting import Group
 from tenants.ledger.charge import Phase
 from tests.support.ledger import make_charge, make_group, make_ledger
@@ -226,3 +230,14 @@ def test_what_is_kept_for_a_borrower_is_not_kept_from_a_guarantee() -> None:
     world.add(make_waiting("b0", "b", arrived=0))
     world.now = 100
     assert world.go() == ["small"]
+
+
+def test_a_node_that_is_kept_for_two_is_shut_once_and_opens_whole() -> None:
+    state = ClusterState([make_node("n0", cpu=4000)])
+    room = ClusterRoom(Cycle(state, make_policy("best-fit", 0, None)))
+    free = state.free.copy()
+    assert room.hold(make_waiting("one"), "n0", ()) == "n0"
+    assert room.hold(make_waiting("two"), "n0", ()) == "n0"
+    room.unhold("n0")
+    room.unhold("n0")
+    assert (state.free == free).all()
