@@ -74,7 +74,8 @@ def shares(directory: Path | None) -> dict[str, Any]:
         wanted = GUARANTEED + left * weight / sum(WEIGHTS.values())
         has = got[population.team(number)] * POD_CPU
         rows[population.team(number)] = {
-            "weight": weight, "CPUs": has, "water-filling": round(wanted, 2), "off by %": round(100 * (has / wanted - 1), 2),
+            "weight": weight, "CPUs": has, "water-filling": round(wanted, 2),
+            "off by %": round(100 * (has / wanted - 1), 2),
         }  # fmt: skip
     return rows
 
