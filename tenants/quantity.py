@@ -67,6 +67,7 @@ def unit_of(resource: str) -> Unit:
     return UNITS.get(resource, Unit.COUNT)
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def amount(resource: str, text: str | int) -> int:
     """`text` in the units of `resource`, rounded up.
 

@@ -40,7 +40,7 @@ def is_trusted(number: int) -> bool:
 
 def tenant_files(
     guaranteed_cpu: int = 200, max_cpu: int = 4000, tighter: Mapping[int, int] | None = None,
-    weights: Mapping[int, int] | None = None,
+    weights: Mapping[int, int] | None = None, *, walls: bool = True,
 ) -> str:  # fmt: skip
     """The tenant files: with 2,000 pods each tenant wants 330 to 460 CPUs, so each of them borrows.
 
@@ -49,14 +49,16 @@ def tenant_files(
         max_cpu: the same, with what it may borrow.
         tighter: another `max_cpu` for some tenants.
         weights: what tenants borrow by, 1 where nothing is said.
+        walls: whether three of the tenants are untrusted; without, all are trusted.
     """
     documents = []
     for number in range(TENANTS):
-        trust = "trusted" if is_trusted(number) else "untrusted"
-        walls = "" if is_trusted(number) else "isolation: {coResidency: tenant-only}\n"
+        walled = walls and not is_trusted(number)
+        trust = "untrusted" if walled else "trusted"
+        isolation = "isolation: {coResidency: tenant-only}\n" if walled else ""
         most = (tighter or {}).get(number, max_cpu)
         documents.append(
-            f"apiVersion: bulkhead.dev/v1\nkind: Tenant\nname: {team(number)}\ntrust: {trust}\n{walls}"
+            f"apiVersion: bulkhead.dev/v1\nkind: Tenant\nname: {team(number)}\ntrust: {trust}\n{isolation}"
             f"namespaces: [{team(number)}]\nweight: {(weights or {}).get(number, 1)}\nquota:\n  default:\n"
             f"    cpu: {{guaranteed: {guaranteed_cpu}, max: {most}}}\n"
             f"    memory: {{guaranteed: {2 * guaranteed_cpu}Gi, max: {2 * most}Gi}}\n"
