@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools
+.PHONY: run test faults check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools
 
 # The trace is $BULKHEAD_DATA where that is set, else one drawn with its statistics. The sandbox is skipped without QEMU.
 run: $(STAMP)              ## the main job: pack a production trace three ways, compare; start one sandbox
@@ -37,6 +37,11 @@ debian-packages:
 # proxy the tests that need them skip and say so.
 kubernetes-tools:
 	@sh tests/kubernetes/build.sh || echo "kubernetes-tools: skipped; the tests that need an API server will skip"
+
+# What sandboxes and the live scheduler must survive, at length: an hour and more.
+faults: $(STAMP) debian-packages
+	BULKHEAD_SANDBOX_FAULTS=1 BULKHEAD_FAULT_CELLS=all $(BIN)/pytest tests/real/sandbox_faults
+	BULKHEAD_CHAOS_ROUNDS=20 $(BIN)/pytest tests/chaos
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -116,6 +116,7 @@ class Channel:
         self.on_event: Callable[[Any], None] | None = None
         self.events: deque[Any] = deque()  # of a channel without `on_event`
         self.pongs = 0
+        self.beside: tuple[int, Callable[[], None]] | None = None  # (descriptor, called when it is readable)
         self._socket = connection
         self._socket.setblocking(False)
         self._then: dict[int, Callable[[Any], None]] = {}
@@ -243,8 +244,13 @@ class Channel:
         """Wait for the socket and act on it once; False if `timeout` seconds passed first."""
         poll = select.poll()  # not select(2), which stops at descriptor 1023
         poll.register(self, select.POLLIN | (select.POLLOUT if self.wants_write else 0))
+        if self.beside is not None:
+            poll.register(self.beside[0], select.POLLIN)
         ready = poll.poll(None if timeout is None else timeout * 1000)
-        for _, what in ready:
+        for fd, what in ready:
+            if self.beside is not None and fd == self.beside[0]:
+                self.beside[1]()
+                continue
             if what & select.POLLOUT:
                 self.on_writable()
             if what & ~select.POLLOUT:

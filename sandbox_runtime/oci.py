@@ -147,7 +147,9 @@ def config(
 
 def resources(limits: Limits) -> dict[str, Any]:
     """The OCI linux.resources object; memory without swap."""
-    found: dict[str, Any] = {"pids": {"limit": PIDS_LIMIT}}
+    # The runtime adds null, zero, tty and the like; every disk of the guest, whoever's it is, stays closed.
+    devices = [{"allow": False, "access": "rwm"}]
+    found: dict[str, Any] = {"pids": {"limit": PIDS_LIMIT}, "devices": devices}
     if limits.memory_bytes:
         found["memory"] = {"limit": limits.memory_bytes, "swap": limits.memory_bytes}
     if limits.cpu_milli:

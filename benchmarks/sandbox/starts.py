@@ -6,15 +6,21 @@ import multiprocessing
 import socket
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.sandbox import bare
 from sandbox_runtime.channel import Channel
+from sandbox_runtime.errors import SandboxError, VmmFailed
+from sandbox_runtime.model import MIB
+from sandbox_runtime.supervisor.figures import cpu_us
 from sandbox_runtime.vmm.launch import Launcher, Request
 from sandbox_runtime.vmm.overhead import overhead
 from sandbox_runtime.vmm.vm import Vm
 
+RESTORE_BAR, BOOT_BAR, SPEED_UP_BAR = 1.5, 1.2, 8.0
+COSTS = (128 * MIB, 512 * MIB, 2048 * MIB)
 SETTLE_SECONDS = 1.0  # a guest that has just answered still writes pages
 
 
@@ -36,6 +42,48 @@ class Cost(NamedTuple):
     guest_bytes: int
     total_bytes: int
     bar_bytes: int
+
+
+class Starts(NamedTuple):
+    """All of this part; `at_once_ms` sorted."""
+
+    restore: Beside
+    boot: Beside
+    boot_over_restore: float
+    at_once_ms: list[float]
+    costs: list[Cost]
+
+    def misses(self) -> list[str]:
+        """The bars that are not met, with the figure."""
+        found = []
+        if self.restore.ratio > RESTORE_BAR:
+            found.append(f"restore {self.restore.ratio} of bare QEMU, bar {RESTORE_BAR}")
+        if self.boot.ratio > BOOT_BAR:
+            found.append(f"cold boot {self.boot.ratio} of bare QEMU, bar {BOOT_BAR}")
+        if self.boot_over_restore < SPEED_UP_BAR:
+            found.append(f"restore {self.boot_over_restore}x, bar {SPEED_UP_BAR}x")
+        for cost in self.costs:
+            if cost.total_bytes > cost.bar_bytes:
+                said = f"{cost.total_bytes / MIB:.1f} of {cost.bar_bytes / MIB:.1f} MiB"
+                found.append(f"{cost.memory_bytes // MIB} MiB: {said}")
+        return found
+
+
+def measure_starts(
+    launcher: Launcher,
+    request: Callable[[int], Request],
+    folder: Path,
+    restored: int,
+    booted: int,
+    count: int,
+) -> Starts:
+    """`request` makes one for so many bytes of memory; the counts are of restores, boots, and starts at once."""
+    small = request(COSTS[0])
+    restore = restores(launcher, small, folder, restored)
+    boot = boots(launcher, small, folder, booted)
+    many = at_once(launcher, small, count)
+    costs = [cost(launcher, request(memory), memory) for memory in COSTS]
+    return Starts(restore, boot, round(boot.ours_ms / restore.ours_ms, 1), many, costs)
 
 
 def restores(launcher: Launcher, request: Request, folder: Path, rounds: int) -> Beside:
@@ -88,9 +136,14 @@ def started(launcher: Launcher, request: Request) -> tuple[float, Vm]:
     """Seconds until the agent has said hello, and the machine."""
     begin = time.monotonic()
     vm = launcher.start(request)
-    with socket.socket(socket.AF_UNIX) as port:
-        port.connect(str(vm.channel_socket))
-        Channel(port).greet(bare.AGENT_SECONDS)
+    try:
+        with socket.socket(socket.AF_UNIX) as port:
+            port.connect(str(vm.channel_socket))
+            Channel(port).greet(bare.AGENT_SECONDS)
+    except SandboxError as error:
+        words = f"after {cpu_us(vm.child.process.pid) / 1e6:.1f} s of CPU; the guest's console: {vm.console()[-500:]!r}"
+        vm.close()
+        raise VmmFailed("hello", f"{error}, {words}") from error
     return time.monotonic() - begin, vm
 
 

@@ -21,6 +21,7 @@ from sandbox_runtime.model import NetKind, VolumeKind
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
 from sandbox_runtime.supervisor import disks, group, network, plans, shares
+from sandbox_runtime.supervisor.guest_end import guest_ended
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.plans import Plans
 from sandbox_runtime.vmm import recover as machines
@@ -188,7 +189,8 @@ class Host:
         vm, self.vm = self.vm, None
         if vm is not None:
             if self.clean:
-                vm.wait(SHUTDOWN_SECONDS)
+                with suppress(SandboxError):  # it stays, paused, when its guest is off
+                    vm.qmp.wait_event(frozenset({"SHUTDOWN"}), SHUTDOWN_SECONDS)
             vm.close()
         mine = f"{machines.MAKER}{os.getpid()}-"
         for leftover in machines.leftovers(self.paths):
@@ -206,13 +208,24 @@ class Host:
             port.close()
             raise
         self.channel = Channel(port)
+        self.channel.beside = (self.vm.qmp.fileno(), self._monitor_spoke)
         self.channel.greet(HELLO_SECONDS)
+
+    def _monitor_spoke(self) -> None:
+        """While somebody waits for the agent: a guest that has ended answers no more."""
+        if self.vm is None or self.channel is None:
+            return
+        if said := guest_ended(self.vm):
+            raise VmmFailed("guest", said)
+        if self.vm.qmp.closed:
+            self.channel.beside = None
 
     def _hang_up(self) -> None:
         """A guest with volumes that outlive it writes them out first, if it still can."""
         channel, self.channel = self.channel, None
         if channel is None:
             return
+        channel.beside = None  # its end is what is asked for now
         keeps = any(volume.kind in _KEEPS and not volume.read_only for volume in self.order.spec.volumes)
         if keeps and self.vm is not None and self.vm.alive:
             with suppress(SandboxError):

@@ -104,6 +104,7 @@ class Supervisor:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, asked)
+        signal.signal(signal.SIGCHLD, lambda number, frame: self.sandbox.on_child())
 
     def _asked(self, reader: int) -> None:
         os.read(reader, 512)

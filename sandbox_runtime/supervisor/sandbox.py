@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from sandbox_runtime import oci
@@ -23,12 +22,13 @@ from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
 from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import group, guest, starts
+from sandbox_runtime.supervisor.copying import Copying
+from sandbox_runtime.supervisor.deaths import Deaths
 from sandbox_runtime.supervisor.host import Host
 from sandbox_runtime.supervisor.logs import Log
 from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.processes import Process
-from sandbox_runtime.volumes.watch import Watch
 
 DRAIN_SECONDS = 5.0  # for streams that somebody else holds open after their process has ended
 EXECS_SECONDS = 10.0
@@ -68,9 +68,10 @@ class Sandbox:
         self._begin = time.monotonic()
         self._told = told
         self.host = Host(paths, order, journal.Journal(self.directory), self._phase)
+        self.deaths = Deaths(self.host, loop, self._died)
         self._events: deque[Event] = deque()
         self._busy = False
-        self._watches: list[Watch] = []
+        self.copying = Copying(loop, self._blame)
         self._execs = 0
         self._start: dict[str, Any] = {}
         self._counted = False
@@ -180,7 +181,7 @@ class Sandbox:
     def _acquire(self, resource: Resource) -> None:
         self.host.acquire(resource)
         if resource is Resource.MACHINE:
-            self._watch_machine()
+            self.deaths.watch()
         if resource is Resource.CHANNEL:
             self._watch_channel()
 
@@ -190,9 +191,11 @@ class Sandbox:
         try:
             if resource is Resource.CHANNEL and self.host.channel is not None:
                 self.loop.forget(self.host.channel)
-                self._close_watches()
-            if resource is Resource.MACHINE and self.host.vm is not None:
-                self.loop.forget(self.host.vm.child.pidfd)
+                self.copying.end()
+            if resource is Resource.MACHINE:
+                self.deaths.forget_machine()
+            if resource is Resource.SHARES:
+                self.deaths.forget_helpers()
             self.host.release(resource)
         except (SandboxError, OSError) as error:
             self.why = self.why or f"{resource}: {error}"
@@ -200,23 +203,17 @@ class Sandbox:
 
     # --- machine and channel --------------------------------------------------------------------------------
 
-    def _watch_machine(self) -> None:
-        assert self.host.vm is not None  # noqa: S101 - just acquired
-        self.loop.watch(self.host.vm.child.pidfd, self._machine_died)
+    def _blame(self, why: str) -> None:
+        self.why = self.why or why
 
-    def _machine_died(self) -> None:
-        """QEMU that ends by itself ends with its guest (`-no-reboot`); QEMU that is killed was killed by the host."""
-        vm = self.host.vm
-        assert vm is not None  # noqa: S101 - watched
-        self.loop.forget(vm.child.pidfd)
-        status = os.waitid(os.P_PIDFD, vm.child.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        killed = status is not None and status.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
-        self.why = self.why or vm.said().strip()[-500:]
-        reason = "guest-died"
-        if killed and status is not None:
-            oom = status.si_status == signal.SIGKILL and group.out_of_memory(self.host.cgroup)
-            reason = "vmm-out-of-memory" if oom else "vmm-died"
+    def _died(self, reason: str, said: str) -> None:
+        self._blame(said)
         self.feed(words.VmmDied(reason))
+
+    def on_child(self) -> None:
+        """SIGCHLD, which may come while something slow is under way."""
+        if self.interruptible:
+            self.deaths.interrupt()
 
     def _watch_channel(self) -> None:
         channel = self._channel()
@@ -239,7 +236,7 @@ class Sandbox:
             if self.host.vm is None or not self.host.vm.wait(0.5):
                 self.feed(words.AgentLost("agent-lost"))
             else:
-                self._machine_died()
+                self.deaths.machine_died()
 
     def _channel(self) -> Channel:
         if self.host.channel is None:
@@ -293,7 +290,7 @@ class Sandbox:
         guest.configure(channel, self.order)
         self._phase("mount")
         guest.mount(channel, self.host.plans)
-        self._copy(channel)
+        self.copying.begin(channel, self.host.plans.volumes)
         self._phase("create")
         for plan in self.host.plans.containers:
             log = Log(self.paths.storage(self.order.spec.id), plan.spec.id)
@@ -301,33 +298,6 @@ class Sandbox:
             self.processes[plan.spec.id, ""] = process
             self.users[plan.spec.id] = guest.create(channel, plan, process)
         self._phase("created")
-
-    def _copy(self, channel: Channel) -> None:
-        for plan in self.host.plans.volumes:
-            if plan.copy is None:
-                continue
-            watch, target = Watch(plan.copy.directory), plan.copy.target
-            self._watches.append(watch)
-            snapshot = watch.news()
-            if snapshot is not None:
-                guest.put_and_wait(channel, target, snapshot)
-            self.loop.watch(watch, partial(self._copy_again, watch, target))
-
-    def _copy_again(self, watch: Watch, target: str) -> None:
-        """A volume that cannot be read now keeps what it had; the next change is another chance."""
-        try:
-            snapshot = watch.news()
-        except SandboxError as error:
-            self.why = self.why or str(error)
-            return
-        if snapshot is not None and self.host.channel is not None:
-            guest.put(self.host.channel, target, snapshot, _whatever)
-
-    def _close_watches(self) -> None:
-        while self._watches:
-            watch = self._watches.pop()
-            self.loop.forget(watch)
-            watch.close()
 
     def _start_container(self, container: str) -> None:
         def started(answer: Any) -> None:

@@ -30,7 +30,7 @@ class Scenario(NamedTuple):
     store: str = "sqlite"
     replicas: int = 1
     disk_mib: int = 0  # the store lies on a file system of that size
-    small: bool = True  # whether it is of the short form too
+    small: bool = False  # whether it is of the short form too
 
 
 # --- kill -9 ------------------------------------------------------------------------------------------------
@@ -331,28 +331,28 @@ def tenant_files_broken(world: World) -> float:
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
-    "kill serve, sqlite": Scenario(kill_serve),
+    "kill serve, sqlite": Scenario(kill_serve, small=True),
     "kill kube-apiserver": Scenario(kill_api_server),
-    "kill etcd": Scenario(kill_etcd, small=False),
-    "kill kube-scheduler": Scenario(kill_scheduler),
-    "kube-apiserver gone": Scenario(api_server_gone, small=False),
-    "hinted nodes deleted": Scenario(nodes_deleted),
-    "hinted nodes tainted": Scenario(nodes_tainted),
+    "kill etcd": Scenario(kill_etcd),
+    "kill kube-scheduler": Scenario(kill_scheduler, small=True),
+    "kube-apiserver gone": Scenario(api_server_gone),
+    "hinted nodes deleted": Scenario(nodes_deleted, small=True),
+    "hinted nodes tainted": Scenario(nodes_tainted, small=True),
     "hinted nodes filled": Scenario(nodes_filled),
     "hints wrong": Scenario(hints_wrong),
     "mass deletion": Scenario(mass_deletion),
-    "hostile callers": Scenario(hostile_callers),
+    "hostile callers": Scenario(hostile_callers, small=True),
     "tenant files broken": Scenario(tenant_files_broken),
     "clock jumps": Scenario(clock_jumps),
     "disk full": Scenario(disk_full, disk_mib=4),
-    "kill leader of 2, sqlite": Scenario(kill_leader, replicas=2, small=False),
-    "kill serve, redis": Scenario(kill_serve, "redis", small=False),
-    "kill redis": Scenario(kill_redis, "redis", 2),
+    "kill leader of 2, sqlite": Scenario(kill_leader, replicas=2),
+    "kill serve, redis": Scenario(kill_serve, "redis"),
+    "kill redis": Scenario(kill_redis, "redis", 2, small=True),
     "redis gone": Scenario(redis_gone, "redis", 2),
-    "kill leader of 2": Scenario(kill_leader, "redis", 2),
-    "kill follower of 2": Scenario(kill_follower, "redis", 2, small=False),
+    "kill leader of 2": Scenario(kill_leader, "redis", 2, small=True),
+    "kill follower of 2": Scenario(kill_follower, "redis", 2),
     "pause leader of 2": Scenario(pause_leader, "redis", 2),
-    "pause past reservations": Scenario(pause_for_longer_than_reservations, "redis", 2, small=False),
+    "pause past reservations": Scenario(pause_for_longer_than_reservations, "redis", 2),
     "clocks disagree": Scenario(clocks_disagree, "redis", 2),
     "kill leader of 4": Scenario(kill_leader, "redis", 4),
 }

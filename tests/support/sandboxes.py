@@ -124,7 +124,7 @@ def lay_out(box: Path) -> None:
     for name in ("bin", "proc", "sys", "dev", "tmp", "etc"):
         (box / name).mkdir(parents=True)
     (box / "tmp").chmod(0o1777)
-    (box / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")
+    (box / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/srv/app:/bin/sh\n")
     (box / "etc/group").write_text("root:x:0:\napp:x:1001:\nmore:x:1002:app\n")
     shutil.copy(BUSYBOX, box / "bin/busybox")
     for name in APPLETS:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.sandbox.__main__ import Results
 from benchmarks.sandbox.bare import _by_path
-from benchmarks.sandbox.starts import Beside, Cost
+from benchmarks.sandbox.starts import Beside, Cost, Starts
 from sandbox_runtime.model import MIB, AccelKind
 from sandbox_runtime.vmm import machine
 from sandbox_runtime.vmm.machine import Fd, Shape
 
-GOOD = Results(
-    "tcg",
+GOOD = Starts(
     Beside(150.0, 100.0, 1.5, 5, {}),
     Beside(1_200.0, 1_000.0, 1.2, 2, {}),
     8.0,

@@ -74,18 +74,18 @@ def test_a_log_is_as_kubelet_reads_it(tmp_path: Path) -> None:
     assert second.split(" ", 1)[1] == "stdout P part"
 
 
-PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:7:8::/home/app:/bin/sh\njunk\nbad:x:a:b:c:d:e\n"
+PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:7:8::/srv/app:/bin/sh\njunk\nbad:x:a:b:c:d:e\n"
 GROUP = "root:x:0:\nstaff:x:9:app,other\napp:x:8:\n"
 
 
 @pytest.mark.parametrize(
     ("text", "user"),
     [
-        ("app", oci.User(7, 8, (9,), "/home/app")),
-        ("app:staff", oci.User(7, 9, (), "/home/app")),
-        ("7", oci.User(7, 8, (9,), "/home/app")),
+        ("app", oci.User(7, 8, (9,), "/srv/app")),
+        ("app:staff", oci.User(7, 9, (), "/srv/app")),
+        ("7", oci.User(7, 8, (9,), "/srv/app")),
         ("55:staff", oci.User(55, 9, (), "/")),
-        ("app:123", oci.User(7, 123, (), "/home/app")),
+        ("app:123", oci.User(7, 123, (), "/srv/app")),
     ],
 )
 def test_users_are_looked_up(text: str, user: oci.User) -> None:

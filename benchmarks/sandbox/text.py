@@ -1,0 +1,72 @@
+"""The results as tables for people, and as JSON's own types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.sandbox.starts import Cost, Starts
+from benchmarks.sandbox.storage import Storage
+from sandbox_runtime.model import MIB
+
+
+def plain(value: Any) -> Any:
+    """Named tuples as objects."""
+    if hasattr(value, "_asdict"):
+        return {name: plain(field) for name, field in value._asdict().items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def table(results: Any, misses: list[str]) -> str:
+    """Everything that was measured."""
+    lines = [f"accel={results.accel}"]
+    if results.starts:
+        lines += _starts(results.starts)
+    if results.storage:
+        lines += _storage(results.storage)
+    if results.neighbours:
+        lines += _neighbours(results.neighbours)
+    for each in results.endurance or []:
+        lines.append(
+            f"{each.rounds} x {each.kind}: {each.failures} failures, {each.left} left behind, "
+            f"median {each.median_ms} ms, worst {each.worst_ms} ms, {each.seconds} s in all"
+        )
+        lines += each.told
+    lines += [f"MISSED: {miss}" for miss in misses] or ["every bar is met"]
+    return "\n".join(lines) + "\n"
+
+
+def _starts(starts: Starts) -> list[str]:
+    lines = [
+        f"{name:10} ours {beside.ours_ms:8.1f} ms  bare QEMU {beside.bare_ms:8.1f} ms  ratio {beside.ratio:.2f}"
+        f"  ({beside.rounds} in turns)  phases {beside.phases_ms}"
+        for name, beside in (("restore", starts.restore), ("cold boot", starts.boot))
+    ]
+    many = starts.at_once_ms
+    lines.append(f"restore is {starts.boot_over_restore}x faster than cold boot")
+    lines.append(f"{len(many)} at once: {many[0]} to {many[-1]} ms")
+    return lines + [_cost(cost) for cost in starts.costs]
+
+
+def _cost(cost: Cost) -> str:
+    parts = f"VMM {cost.vmm_bytes / MIB:.1f} + guest {cost.guest_bytes / MIB:.1f} = {cost.total_bytes / MIB:.1f} MiB"
+    return f"idle sandbox of {cost.memory_bytes // MIB:5} MiB: {parts}, bar {cost.bar_bytes / MIB:.1f} MiB"
+
+
+def _storage(storage: Storage) -> list[str]:
+    lines = [f"{'way':20} {'work':22} {'figure':>10} {'':5} of raw disk  of host"]
+    for row in storage.rows:
+        work = " ".join(row.work)
+        figures = f"{row.figure:10.1f} {row.unit:5} {row.of_raw:11.2f} {row.of_host:8.2f}"
+        lines.append(f"{row.way:20} {work:22} {figures}")
+    return lines + [f"left out: {why}" for why in storage.skipped]
+
+
+def _neighbours(found: Any) -> list[str]:
+    calm = f"sandbox {found.calm_sandbox_p99_ms} ms, runc {found.calm_runc_p99_ms} ms"
+    lines = [f"calm, 99th percentile of a request: {calm}"]
+    lines += [
+        f"{each.attack:12} from {each.attacker:8} sandbox {each.sandbox_p99_ms:8.2f} ms ({each.sandbox_over_calm:.1f}x)"
+        f"  runc {each.runc_p99_ms:8.2f} ms ({each.runc_over_calm:.1f}x)"
+        for each in found.noise
+    ]
+    return lines + [f"left out: {why}" for why in found.skipped]
