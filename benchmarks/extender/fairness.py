@@ -1,8 +1,9 @@
 """Are the shares fair, and does a deep queue delay others? `python -m benchmarks.extender.fairness`, on a live cluster.
 
-First six tenants of weights 1 to 6 flood at once, each with more than it can get (all pods are there before the first one
-is let go, since nobody is evicted for a borrower): what each has in the end is compared with the water-filling figure, its guarantee and its weight's part of what is left. Then one tenant queues thousands
-of pods that its quota does not let in, and pods of another arrive one by one: the time from creation to binding.
+First six tenants of weights 1 to 6 flood at once, each with more than it can get. All pods are there before the first
+one is let go, since nobody is evicted for a borrower. What each has in the end is compared with the water-filling
+figure: its guarantee and its weight's part of what is left. Then one tenant queues thousands of pods that its quota does
+not let in, and pods of another arrive one by one: the time from creation to binding.
 """
 
 from __future__ import annotations
