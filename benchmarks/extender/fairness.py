@@ -2,8 +2,8 @@
 
 First six tenants of weights 1 to 6 flood at once, each with more than it can get. All pods are there before the first
 one is let go, since nobody is evicted for a borrower. What each has in the end is compared with the water-filling
-figure: its guarantee and its weight's part of what is left. Then one tenant queues thousands of pods that its quota does
-not let in, and pods of another arrive one by one: the time from creation to binding.
+figure: its guarantee and its weight's part of what is left. Then one tenant queues thousands of pods that its quota
+does not let in, and pods of another arrive one by one: the time from creation to binding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NODES, GUARANTEED, POD_CPU = 20, 40, 0.5
 WEIGHTS: Final = {number: number + 1 for number in range(population.TENANTS)}
 EACH: Final = 400
 """Pods of each tenant: 200 CPUs, where the largest share is 154."""
-QUIET_S: Final = 6.0
+QUIET_S: Final = 20.0
 
 
 def main() -> int:
