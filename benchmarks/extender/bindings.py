@@ -33,6 +33,7 @@ class Bindings:
 
     def __init__(self, kubeconfig: Path) -> None:
         self.times: list[tuple[float, str]] = []
+        self._seen: set[str] = set()
         self._kubeconfig = kubeconfig
         self._begun = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -72,6 +73,7 @@ class Bindings:
 
     def _heard(self, content: bytes) -> None:
         event = _EVENT(content)
-        if event.type == "ADDED":
-            meta = _POD(unwrapped(event.object.raw)).metadata
+        meta = _POD(unwrapped(event.object.raw)).metadata
+        if event.type == "ADDED" and meta.uid not in self._seen:  # a watch that was cut off begins again
+            self._seen.add(meta.uid)
             self.times.append((time.time(), f"{meta.namespace}/{meta.name}"))  # noqa: TID251 - the edge
