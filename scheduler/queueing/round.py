@@ -81,9 +81,16 @@ class Round:
                 self._serve(self.lines[tenant])
             else:  # another member of its group was served
                 self._queue_up(self.lines[tenant])
-        for _, _, tenant in sorted(self._heap):  # nobody waits a round because others have much to do
-            if tenant not in self.served:
+        for key, _, tenant in sorted(self._heap):  # nobody waits a round because others have much to do
+            if tenant not in self.served and (key[0] == 0 or not self._borrows(tenant)):
                 self._serve(self.lines[tenant])
+
+    def _borrows(self, tenant: str) -> bool:
+        """Whether it has more than its guarantee: with a turn for each such tenant in every small round, all of them
+        would get the same, whatever their weights.
+        """
+        unit = self.lines[tenant].peek()
+        return unit is not None and any(self.fairness.key(unit.first().charge, waited_long=True)[1:])
 
     def _queue_up(self, line: Line) -> None:
         unit = line.peek()
