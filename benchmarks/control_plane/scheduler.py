@@ -45,6 +45,7 @@ class KubeScheduler:
     def wait_ready(self, seconds: float = 120) -> None:
         """Until every informer has its list and pods are taken from the queue."""
         wait_until("kube-scheduler is ready", self._ready, seconds, pause=0.005)
+        self.hang_up()
 
     def metrics(self) -> dict[str, float]:
         """Every sample by its name with labels, `le` and all."""
@@ -56,7 +57,7 @@ class KubeScheduler:
         try:
             return self._get(path)
         except http.client.RemoteDisconnected:  # it ends connections that idle; that request was never read
-            self._connection = None
+            self.hang_up()
             return self._get(path)
 
     def _get(self, path: str) -> bytes:
@@ -75,17 +76,20 @@ class KubeScheduler:
 
     def end(self) -> None:
         """Ends the process."""
+        self.hang_up()
+        self._plane.end("kube-scheduler")
+
+    def hang_up(self) -> None:
+        """Closes the connection to its pages; the process goes on."""
         if self._connection:
             self._connection.close()
-        self._plane.end("kube-scheduler")
+        self._connection = None
 
     def _ready(self) -> bool | None:
         try:
             self.get("/readyz")
         except (OSError, http.client.HTTPException, ControlPlaneBroken):
-            if self._connection:
-                self._connection.close()
-            self._connection = None
+            self.hang_up()
             return None
         return True
 

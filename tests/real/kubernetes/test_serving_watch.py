@@ -149,6 +149,11 @@ def bound(name: str, node: str = "node-00001") -> dict[str, Any]:
     return manifest
 
 
+def without_bytes(found: Any) -> Any:
+    """As JSON says it, which keeps no bytes of a gated pod to write back."""
+    return msgspec.structs.replace(found, raw=b"") if isinstance(found, PodObject) else found
+
+
 @pytest.mark.parametrize("page", [7, 5000])
 def test_protobuf_and_json_say_the_same_of_every_pod_and_node(plane: ControlPlane, page: int) -> None:
     async def client(connection: Connection) -> None:
@@ -162,7 +167,7 @@ def test_protobuf_and_json_say_the_same_of_every_pod_and_node(plane: ControlPlan
             plain: JsonReader[Any] = JsonReader(type_)
             _, batches = plain.page(answer.body)
             told = {found.metadata.uid: found for batch in batches for found in batch}
-            assert mirror.objects == told
+            assert {uid: without_bytes(found) for uid, found in mirror.objects.items()} == told
             assert len(told) >= 20
             assert reflector.junk == 0
 
@@ -201,7 +206,7 @@ def test_every_field_that_is_read_survives_both_encodings(plane: ControlPlane, n
 
     async def client(connection: Connection) -> None:
         async with following(connection, f"/api/v1/namespaces/{namespace}/pods") as (_, mirror):
-            assert mirror.named("all") == wanted
+            assert without_bytes(mirror.named("all")) == wanted
 
     run(plane, client)
 
