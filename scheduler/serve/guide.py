@@ -52,7 +52,6 @@ class Guide:
 
     Args:
         leads: whether this replica may guide now.
-        ready: whether everything has been listed.
         clock: monotonic seconds.
         wall: wall-clock seconds, for stories.
     """
@@ -61,13 +60,8 @@ class Guide:
         self, mirror: Mirror, queue: Queue, store: StoreThread, gates: Gates, stories: Stories,
         *, leads: Callable[[], bool], clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._mirror, self._queue, self._store, self._gates, self._stories = (
-            mirror,
-            queue,
-            store,
-            gates,
-            stories,
-        )
+        self._mirror, self._queue, self._store = mirror, queue, store
+        self._gates, self._stories = gates, stories
         self._leads, self._clock, self._wall = leads, clock, wall
         self._room = MirrorRoom(mirror)
         self._awake = asyncio.Event()
@@ -194,9 +188,8 @@ class Guide:
     async def _open_gate(self, waiting: Waiting, node: str) -> None:
         record = self._mirror.pods.get(waiting.uid)
         if record is None:
-            await self._release(
-                waiting.uid
-            )  # deleted meanwhile, and the watch may have told the store before us
+            # Deleted meanwhile, and the watch may have told the store before us.
+            await self._release(waiting.uid)
             return
         try:
             refusal = await self._gates.open(record, node)
