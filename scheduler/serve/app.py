@@ -28,6 +28,7 @@ from scheduler.queueing.queue import Queue
 from scheduler.serve.answers import Answers
 from scheduler.serve.binder import Binder
 from scheduler.serve.carrier import Carrier
+from scheduler.serve.fence import Fence
 from scheduler.serve.gates import ApiGates
 from scheduler.serve.guide import Guide
 from scheduler.serve.metrics import Metrics, Standing
@@ -98,6 +99,7 @@ class App:
         )
         self.carrier = Carrier(
             self.mirror, self.guide, self.store,
+            fence=Fence(self._present, lambda: self.watches.pods.reached, clock),
             listed=lambda: not self.watches.unready(), clock=clock, wall=wall,
         )  # fmt: skip
         self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
@@ -132,6 +134,9 @@ class App:
         self.answers = Answers(
             self.mirror, self.binder, self.stories, self.reclaimer.preempt, unready=self.unready, wall=wall
         )
+
+    async def _present(self) -> int:
+        return await self.watches.pods.present()
 
     def leads(self) -> bool:
         """Whether this replica acts for all."""
