@@ -22,6 +22,22 @@ from scheduler.kube.readers import unwrapped
 MESSAGE_CHARS: Final = 1000
 NOT_FOUND: Final = 404
 REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+class _Uid(msgspec.Struct):
+    uid: str
+
+
+class _Node(msgspec.Struct):
+    node: str = msgspec.field(name="nodeName", default="")
+
+
+class _Place(msgspec.Struct):
+    metadata: _Uid
+    spec: _Node
+
+
+_PLACE = msgspec.json.Decoder(_Place)
 _STATUS = msgspec.json.Decoder(StatusObject)
 
 
@@ -69,6 +85,22 @@ class Writes:
         if written.outcome is Outcome.CONFLICT and f'already assigned to node "{node}"' in written.message:
             return Written(Outcome.DONE, written.status, written.message)
         return written
+
+    async def node_of(self, namespace: str, name: str, uid: str) -> str | None:
+        """Where this pod stands, as the store's quorum confirms: empty where it is bound nowhere or gone.
+
+        None: the server has answered, but not the question.
+        """
+        answer = await self._connection.request("GET", _pod(namespace, name), deadline_s=self._deadline_s)
+        if answer.status == NOT_FOUND:
+            return ""
+        try:
+            found = _PLACE.decode(answer.body) if answer.ok else None
+        except msgspec.MsgspecError:
+            return None
+        if found is None:
+            return None
+        return found.spec.node if found.metadata.uid == uid else ""
 
     async def nominate(self, pod: PodObject, node: str) -> Written:
         """Set status.nominatedNodeName, which kube-scheduler tries first; "" takes it back."""

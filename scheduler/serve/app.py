@@ -39,6 +39,7 @@ from scheduler.serve.story import Stories
 from scheduler.serve.teller import Teller
 from scheduler.serve.tenants_source import CONFIG_MAP, TenantFiles, TenantMap
 from scheduler.serve.watches import BudgetSink, Watches
+from scheduler.serve.witness import Witness
 from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
 from tenants.model import TenantSet
@@ -99,6 +100,7 @@ class App:
         )
         self.carrier = Carrier(
             self.mirror, self.guide, self.store,
+            witness=Witness(self.mirror, self.guide, api),
             fence=Fence(self._present, lambda: self.watches.pods.reached, clock),
             listed=lambda: not self.watches.unready(), clock=clock, wall=wall,
         )  # fmt: skip

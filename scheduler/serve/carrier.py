@@ -12,6 +12,7 @@ from scheduler.mirror.mirror import Effects, Mirror
 from scheduler.mirror.record import Stage
 from scheduler.serve.fence import Fence
 from scheduler.serve.guide import Guide
+from scheduler.serve.witness import Witness
 from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import Store, StoreUnavailable
 from tenants.ledger.book import Ledger
@@ -39,10 +40,11 @@ class Carrier:
 
     def __init__(
         self, mirror: Mirror, guide: Guide, store: StoreThread,
-        *, fence: Fence, listed: Callable[[], bool], clock: Callable[[], float], wall: Callable[[], float],
+        *, witness: Witness, fence: Fence, listed: Callable[[], bool],
+        clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
         self._mirror, self._guide, self._store, self._wall = mirror, guide, store, wall
-        self._fence, self._listed, self._clock = fence, listed, clock
+        self._witness, self._fence, self._listed, self._clock = witness, fence, listed, clock
         self.compared = False
         self.drift = Drift()
         self.drifted = 0
@@ -154,16 +156,29 @@ class Carrier:
             raise
 
     async def _expire(self) -> None:
-        self._guide.sweep()
-        now, young = self._wall(), await self._young()
+        young = await self._young()
+        self._guide.sweep(young)
+        now = self._wall()
         await self._store.step(lambda store: store.expire(now, self._is_bound, young))
 
     async def _young(self) -> set[str]:
-        """Reservations that this replica has not known for a whole term: its clock may be ahead of who made them."""
+        """Reservations that must not end yet.
+
+        Those that this replica has not known for a whole term, since its clock may be ahead of who made them; and those
+        of pods that may be bound though the watch has not shown it.
+        """
         made = await self._store.step(lambda store: store.read(reservations))
         now, term = self._clock(), self._store.reservation_s
         self._watched = {one: self._watched.get(one, now) for one in made}
-        return {uid for (uid, _), since in self._watched.items() if now - since < term}
+        ends = {uid: since + term for (uid, _), since in self._watched.items()}
+        young = {uid for uid, end in ends.items() if now < end}
+        overdue = (ends.keys() - young) | set(self._guide.overdue())
+        pods = self._mirror.pods
+        unknown = {uid for uid in overdue - pods.keys() if self._fence.complete_to < ends.get(uid, now)}
+        if unknown:
+            await self._fence.advance()
+        waiting = [pods[uid] for uid in overdue & pods.keys() if not self._is_bound(uid)]
+        return young | unknown | await self._witness.doubtful(waiting)
 
     def _is_bound(self, uid: str) -> bool:
         record = self._mirror.pods.get(uid)

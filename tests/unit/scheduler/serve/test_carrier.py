@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +12,12 @@ import pytest
 from scheduler.kube.errors import ApiUnavailable
 from scheduler.kube.watch import Refused
 from scheduler.mirror.mirror import Mirror
+from scheduler.mirror.record import PodRecord
 from scheduler.placement.score.registry import POLICIES
 from scheduler.serve.carrier import SECOND_LOOK_S, Carrier
 from scheduler.serve.fence import Fence
 from scheduler.serve.guide import Guide
+from scheduler.serve.witness import Witness
 from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
 from tenants.ledger.charge import Charge
@@ -42,7 +44,7 @@ class Replica:
     """A carrier over a real store, whose ledger another replica has written to."""
 
     def __init__(self, directory: Path) -> None:
-        self.now, self.server = 1_000.0, ApiServer()
+        self.now, self.server, self.witness = 1_000.0, ApiServer(), Doubter()
         self.mirror = Mirror(TENANTS, POLICIES["bulkhead"])
         self.mirror.replace_nodes([node("n0", cpu="64")])
         self.mirror.requota()
@@ -51,6 +53,7 @@ class Replica:
         )
         self.carrier = Carrier(
             self.mirror, cast(Guide, Waker()), self.store,
+            witness=cast(Witness, self.witness),
             fence=Fence(self.server.present, lambda: self.server.told, self.clock),
             listed=lambda: True, clock=self.clock, wall=self.clock,
         )  # fmt: skip
@@ -77,12 +80,25 @@ class Replica:
         return await self.store.step(lambda store: store.read(lambda ledger: sorted(ledger.entries)))
 
 
+class Doubter:
+    """Knows nothing of the pods whose UIDs are in `doubts`."""
+
+    def __init__(self) -> None:
+        self.doubts: set[str] = set()
+
+    async def doubtful(self, records: Iterable[PodRecord]) -> set[str]:
+        return self.doubts & {record.uid for record in records}
+
+
 class Waker:
     """What the carrier asks of the guide."""
 
     def wake(self) -> None: ...
 
-    def sweep(self) -> None: ...
+    def sweep(self, doubtful: set[str]) -> None: ...
+
+    def overdue(self) -> list[str]:
+        return []
 
 
 def run(directory: Path, story: Callable[[Replica], Awaitable[None]]) -> None:
@@ -143,5 +159,25 @@ def test_a_ledger_without_strays_costs_no_question(tmp_path: Path) -> None:
         await replica.store.step(lambda store: store.release("elsewhere"))
         assert await replica.looks(5) == []
         assert replica.server.asked == 0
+
+    run(tmp_path, story)
+
+
+def test_a_reservation_that_is_overdue_stays_while_nobody_knows_whether_its_pod_is_bound(
+    tmp_path: Path,
+) -> None:
+    async def story(replica: Replica) -> None:
+        record = replica.mirror.pod_changed(pod("late", uid="late"))
+        assert record is not None
+        charge, term = record.charge, replica.store.reservation_s
+        await replica.store.step(lambda store: store.reserve([charge], replica.now + term, replica.now))
+        replica.witness.doubts = {"late"}
+        for _ in range(5):
+            await replica.carrier._expire()
+            replica.now += term
+        assert "late" in await replica.looks(2)
+        replica.witness.doubts = set()
+        await replica.carrier._expire()
+        assert "late" not in await replica.looks(1)
 
     run(tmp_path, story)
