@@ -120,7 +120,10 @@ class Mirror:
         if found.status.phase in ENDED:
             self.pod_removed(found.metadata.uid)
             return None
-        record, before = self._reader.pod(found, self.nodes), self.pods.get(found.metadata.uid)
+        before, version = self.pods.get(found.metadata.uid), found.metadata.resource_version
+        if before is not None and version and before.version == version:
+            return before  # a list tells it again
+        record = self._reader.pod(found, self.nodes)
         if before is not None and before.holds and not record.holds:  # older than what we did, or know by now
             record.stage, record.node, record.charge = before.stage, before.node, before.charge
         self._stand(record, before)

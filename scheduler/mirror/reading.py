@@ -70,6 +70,7 @@ class Reader:
             labels=meta.labels,
             affinity=spec.affinity,
             raw=found.raw,
+            version=meta.resource_version,
             owner=next((owner.kind for owner in meta.owner_references if owner.controller), ""),
             born=charge.born,
         )

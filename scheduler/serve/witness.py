@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import structlog
+
 from scheduler.kube.errors import ApiUnavailable
 from scheduler.kube.writes import Writes
 from scheduler.mirror.mirror import Mirror
 from scheduler.mirror.record import PodRecord
 from scheduler.serve.guide import Guide
+
+logger = structlog.get_logger("witness")
 
 
 class Witness:
@@ -25,8 +29,11 @@ class Witness:
         """The node of a pod; empty where it has none or is gone, None where nobody can tell now."""
         try:
             node = await self._api.node_of(record.namespace, record.name, record.uid)
-        except ApiUnavailable:
+        except ApiUnavailable as error:
+            logger.info("not known whether it is bound", pod=record.key, why=str(error))
             return None
+        if node is None:
+            logger.warning("not known whether it is bound: is `get` on pods allowed?", pod=record.key)
         if node:
             self.bound(record.uid, node)
         return node

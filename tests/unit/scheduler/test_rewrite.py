@@ -57,8 +57,8 @@ def test_an_affinity_of_the_pods_own_is_left_to_a_patch() -> None:
 
 
 def test_the_nominated_node_is_written_into_the_status() -> None:
-    found = protobuf.pod(unwrapped(rewrite.nominated(pod(GATE), "n7")))
-    assert found.status.nominated_node_name == "n7"
+    found = messages["Pod"].FromString(unwrapped(rewrite.nominated(pod(GATE), "n7")))
+    assert found.status.nominated == "n7"
     assert found.status.phase == "Pending"
 
 
