@@ -9,7 +9,9 @@ import yaml
 
 from benchmarks.extender.population import SCHEDULER_NAME
 
-CONFIG: Final = Path(__file__).parents[2] / "deploy" / "scheduler" / "kube-scheduler-config.yaml"
+DEPLOY: Final = Path(__file__).parents[2] / "deploy" / "scheduler"
+CLASSIC_CONFIG: Final = DEPLOY / "kube-scheduler-config.yaml"
+GUIDED_CONFIG: Final = DEPLOY / "kube-scheduler-guided.yaml"
 
 
 class Variant(NamedTuple):
@@ -38,11 +40,13 @@ ALL: Final = (ALONE, EMPTY, CLASSIC, GUIDED, GUIDED_REDIS, ANTI_AFFINITY, EMPTY_
 def fields(variant: Variant, port: int, tls: dict[str, str]) -> dict[str, Any]:
     """The KubeSchedulerConfiguration beside what every run shares.
 
-    Bulkhead's variants have the shipped file, with the ports and certificates of the run; the others a profile with
+    Bulkhead's variants have the shipped files, with the ports and certificates of the run; the others a profile with
     kube-scheduler's defaults. All extenders are called over TLS with client certificates.
     """
     if variant.serves:
-        shipped: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
+        shipped: dict[str, Any] = yaml.safe_load(
+            (GUIDED_CONFIG if variant.guided else CLASSIC_CONFIG).read_text()
+        )
         (extender,) = shipped["extenders"]
         extender |= {"urlPrefix": f"https://127.0.0.1:{port}"}
         extender["tlsConfig"] |= tls
