@@ -58,6 +58,7 @@ class Http2Connection(asyncio.Protocol):
         self._begun = self._heard = host.clock()
         self._leaving = False
         self._out: list[bytes] = []
+        self._flushing = False
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_head,
@@ -250,7 +251,10 @@ class Http2Connection(asyncio.Protocol):
             self.host.observe(request, response.status, began)  # its caller has gone
             return
         self._answer(stream, request, response, began)
-        self._flush()
+        if not self._flushing and self._transport is not None:
+            # Others may be answered in this turn of the loop; a write that wakes the caller costs more than an answer.
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _answer(self, stream: int, request: Request, response: Response, began: float) -> None:
         self._send(stream, response, head_only=request.method == "HEAD")
@@ -322,8 +326,8 @@ class Http2Connection(asyncio.Protocol):
         self._out.append(content)
 
     def _flush(self) -> None:
-        """What one turn has to say goes out as one TLS record."""
-        out, self._out = self._out, []
+        """What one turn of the loop has to say goes out as one TLS record."""
+        out, self._out, self._flushing = self._out, [], False
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
 
