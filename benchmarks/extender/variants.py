@@ -24,6 +24,7 @@ class Variant(NamedTuple):
     guided: bool = False
     store: str = "sqlite"
     apart: bool = False
+    crowded: bool = False  # among pods that stand already
     flags: tuple[str, ...] = ()
 
 
@@ -33,8 +34,9 @@ EMPTY_100: Final = Variant("empty-100", percentage=100, empty=True)
 CLASSIC: Final = Variant("classic", serves=True, flags=("--no-guide",))
 GUIDED: Final = Variant("guided", serves=True, guided=True)
 GUIDED_REDIS: Final = Variant("guided-redis", serves=True, guided=True, store="redis")
-ANTI_AFFINITY: Final = Variant("anti-affinity", apart=True)
-ALL: Final = (ALONE, EMPTY, CLASSIC, GUIDED, GUIDED_REDIS, ANTI_AFFINITY, EMPTY_100)
+ANTI_AFFINITY: Final = Variant("anti-affinity", apart=True, crowded=True)
+GUIDED_CROWDED: Final = Variant("guided-crowded", serves=True, guided=True, crowded=True)
+ALL: Final = (ALONE, EMPTY, CLASSIC, GUIDED, GUIDED_REDIS, EMPTY_100, ANTI_AFFINITY, GUIDED_CROWDED)
 
 
 def fields(variant: Variant, port: int, tls: dict[str, str]) -> dict[str, Any]:
