@@ -37,6 +37,7 @@ _MESSAGES: Final[dict[str, _Fields]] = {
         "owners": (13, "bytes*"),
         "managed": (17, "bytes*"),
     },
+    "Manager": {"operation": (2, "string")},  # ManagedFieldsEntry
     "Owner": {"kind": (1, "string"), "name": (3, "string"), "uid": (4, "string"), "controller": (6, "bool")},
     "Pair": {"key": (1, "string"), "value": (2, "string")},  # an entry of map<string, string>
     "Amount": {"key": (1, "string"), "value": (2, "Quantity")},  # an entry of map<string, Quantity>

@@ -111,13 +111,19 @@ class Writes:
         body = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node or None}}
         return await self._patch(pod, body, "/status")
 
-    async def open_gate(self, pod: PodObject, gate: str, candidates: tuple[str, ...] = ()) -> Written:
+    async def open_gate(
+        self, pod: PodObject, gate: str, candidates: tuple[str, ...] = (), *, untracked: bool = False
+    ) -> Written:
         """Remove the gate; with candidates, in the same write, let the pod stand on these nodes only.
+
+        With `untracked` the managed fields of a pod that nobody applied go too, where that costs nothing.
 
         Gates can only be removed after creation, so a pod that changed meanwhile needs no precondition but its UID.
         """
         if pod.raw and len(candidates) <= 1:
-            written = await self._put_back(pod, rewrite.opened(pod.raw, gate, *candidates))
+            written = await self._put_back(
+                pod, rewrite.opened(pod.raw, gate, *candidates, untracked=untracked)
+            )
             if written is not None:
                 return written
         spec: dict[str, Any] = {"schedulingGates": gates_without(pod, gate) or None}

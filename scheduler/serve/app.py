@@ -87,7 +87,7 @@ class App:
             retry_s=min(2.0, options.lease_seconds / 4),
         )
         events = Events(self.writes, wall, self.identity)
-        gates = ApiGates(api, options.guide_by)
+        gates = ApiGates(api, options.guide_by, tracked=options.keep_managed_fields)
         self.guide = Guide(
             self.mirror,
             self.queue,
