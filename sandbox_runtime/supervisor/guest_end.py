@@ -13,10 +13,10 @@ def guest_ended(vm: Vm) -> str:
     """What is known of its end, in words; empty while it goes on. Takes all events of the monitor."""
     if not any(event.get("event") in ENDED for event in vm.qmp.take_events()):
         return ""
-    return f"the guest has ended by itself; its console: {_console(vm)}"
+    return f"the guest has ended by itself; its console: {console(vm)}"
 
 
-def _console(vm: Vm) -> str:
+def console(vm: Vm) -> str:
     """The last that it printed, without anything that a terminal would act on."""
     try:
         said = vm.console()[-CONSOLE_CHARACTERS:]

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from sandbox_runtime.channel import Channel
-from sandbox_runtime.errors import GuestFailed, HostUnfit, SandboxError, VmmFailed
+from sandbox_runtime.errors import HostUnfit, SandboxError, VmmFailed
 from sandbox_runtime.lifecycle.journal import Journal
 from sandbox_runtime.lifecycle.recover import drop_storage, empty
 from sandbox_runtime.lifecycle.state import Resource
 from sandbox_runtime.model import NetKind, VolumeKind
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
+from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import disks, group, network, plans, shares
-from sandbox_runtime.supervisor.guest_end import guest_ended
+from sandbox_runtime.supervisor.greeting import HELLO_SECONDS, greet
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.plans import Plans
 from sandbox_runtime.vmm import recover as machines
@@ -35,7 +35,6 @@ from sandbox_runtime.vmm.spawn import Child
 from sandbox_runtime.vmm.templates import Templates
 from sandbox_runtime.vmm.vm import Vm, reap
 
-HELLO_SECONDS = 120.0
 SHUTDOWN_SECONDS = 15.0
 ORPHANS_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -201,24 +200,7 @@ class Host:
 
     def _greet(self) -> None:
         assert self.vm is not None  # noqa: S101 - acquired before
-        port = socket.socket(socket.AF_UNIX)
-        try:
-            port.connect(str(self.vm.channel_socket))
-        except OSError:
-            port.close()
-            raise
-        self.channel = Channel(port)
-        self.channel.beside = (self.vm.qmp.fileno(), self._monitor_spoke)
-        self.channel.greet(HELLO_SECONDS)
-
-    def _monitor_spoke(self) -> None:
-        """While somebody waits for the agent: a guest that has ended answers no more."""
-        if self.vm is None or self.channel is None:
-            return
-        if said := guest_ended(self.vm):
-            raise VmmFailed("guest", said)
-        if self.vm.qmp.closed:
-            self.channel.beside = None
+        self.channel = greet(self.vm)
 
     def _hang_up(self) -> None:
         """A guest with volumes that outlive it writes them out first, if it still can."""
@@ -252,9 +234,11 @@ def reap_orphans() -> None:
             time.sleep(0.005)
 
 
-def _await_agent(port: socket.socket) -> None:
+def _await_agent(vm: Vm) -> None:
     """A template is ready when its agent is, and small and still."""
-    channel = Channel(port)
-    channel.greet(HELLO_SECONDS)
-    with suppress(GuestFailed):
-        channel.call("quiesce", messages.Quiesce(), HELLO_SECONDS)
+    channel = greet(vm)
+    try:
+        with suppress(RequestFailed):
+            channel.call("quiesce", messages.Quiesce(), HELLO_SECONDS[vm.accel.kind])
+    finally:
+        channel.close()

@@ -6,6 +6,7 @@ process for ever, so that a later run can find and end what an earlier one left.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -66,11 +67,19 @@ class Process(NamedTuple):
             os.close(handle)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process has `pid` now that is no zombie; it may be any."""
+    try:
+        return _state(pid) not in "ZX"
+    except (ProcessLookupError, OSError):
+        return False
+
+
 def ended(pidfd: int, seconds: float) -> bool:
-    """Whether the process behind `pidfd` ends within `seconds`."""
+    """Whether the process behind `pidfd` ends within `seconds`, which may be infinite."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(max(0, seconds * 1000)))
+    return bool(poll.poll(None if seconds == math.inf else max(0, seconds * 1000)))
 
 
 def _stat(pid: int) -> list[str]:

@@ -98,3 +98,20 @@ def test_an_agent_that_stops_answering_is_given_up_in_the_time_of_a_stop(house: 
     assert run.returncode not in (0, None), (out, err)
     assert time.monotonic() - begin < 60
     assert house.command("rm", "--force", name).returncode == 0
+
+
+def test_an_agent_that_stops_answering_is_noticed_though_nobody_asks_for_anything(house: Stand) -> None:
+    """QEMU stands still while its container runs; a sandbox beside it goes on."""
+    beside = house.detached("sleep", "300")
+    name = house.name("e")
+    run = house.begin(name, ["sleep", "300"], ["--ping-every", "1", "--ping-timeout", "5"])
+    until(lambda: house.command("exec", name, "true").returncode == 0, SLOW, "a running container")
+    os.kill(house.machine(name), signal.SIGSTOP)
+    begin = time.monotonic()
+    _, err = run.communicate(timeout=SLOW)
+    assert run.returncode == 255, err
+    assert "has not answered for 5 s" in err
+    assert time.monotonic() - begin < 30
+    assert house.outcome(name)["reason"] == "agent-lost"
+    assert house.command("exec", beside, "true").returncode == 0
+    assert house.command("rm", "--force", name, beside).returncode == 0
