@@ -1,9 +1,9 @@
 """After a crash of ours: finds every sandbox whose supervisor is dead, ends what is left of it, and cleans up.
 
-Each supervisor has a reaper (`supervisor.reaper`) that does this at once, for the one it watches; whatever command runs
-next does it for all, in case that was killed too. Nothing is adopted: QEMU and virtiofsd die with their supervisor
-(PR_SET_PDEATHSIG), so what is found here is files, groups and, at most, a process on its way out. The end of a container
-whose end nobody saw is never a success.
+Each supervisor has a reaper (`supervisor.reaper`) that does this at once, for the one it watches; whatever command
+runs next does it for all, in case that was killed too. Nothing is adopted: QEMU and virtiofsd die with their supervisor
+(PR_SET_PDEATHSIG), so what is found here is files, groups and, at most, a process on its way out. The end of a
+container whose end nobody saw is never a success.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ def recover(paths: Paths) -> list[str]:
     return found
 
 
-def one(paths: Paths, sandbox_id: str) -> bool:
-    """Clean up after one supervisor that has just died; False while somebody else is at it, or still dies."""
+def one(paths: Paths, sandbox_id: str, owner: int) -> bool:
+    """Clean up after the supervisor `owner` that has just died; False while somebody else is at it, or still dies."""
     directory = paths.sandboxes / sandbox_id
     if directory.is_dir() and not over(directory):
         _recovered(paths, directory)
-    machines.sweep_makers(paths)
+    machines.end_makers(paths, owner)
+    for half in paths.templates.glob(f".making-*-{owner}"):
+        shutil.rmtree(half, ignore_errors=True)
     return not directory.is_dir() or over(directory)
 
 

@@ -36,6 +36,7 @@ from sandbox_runtime.vmm.templates import Templates
 from sandbox_runtime.vmm.vm import Vm, reap
 
 SHUTDOWN_SECONDS = 15.0
+HURRIED_SECONDS = 2.0
 ORPHANS_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
 _KEEPS = (
@@ -191,9 +192,9 @@ class Host:
                 with suppress(SandboxError):  # it stays, paused, when its guest is off
                     vm.qmp.wait_event(frozenset({"SHUTDOWN"}), SHUTDOWN_SECONDS)
             vm.close()
-        mine = f"{machines.MAKER}{os.getpid()}-"
+        machines.end_makers(self.paths, os.getpid())
         for leftover in machines.leftovers(self.paths):
-            if leftover.sandbox_id == self.id or leftover.sandbox_id.startswith(mine):
+            if leftover.sandbox_id == self.id:
                 machines.end(self.paths, leftover)
 
     # --- channel --------------------------------------------------------------------------------------------
@@ -212,9 +213,14 @@ class Host:
         if keeps and self.vm is not None and self.vm.alive:
             with suppress(SandboxError):
                 channel.on_event = None
-                channel.call("shutdown", messages.Shutdown(1000), SHUTDOWN_SECONDS)
+                channel.call("shutdown", messages.Shutdown(1000), self._patience())
                 self.clean = True
         channel.close()
+
+    def _patience(self) -> float:
+        """Seconds for writing volumes out; a guest that has lost a shared directory hangs on it, for ever."""
+        served = all(child.process.alive() for child in self.helpers)
+        return SHUTDOWN_SECONDS if served else HURRIED_SECONDS
 
 
 def adopt_orphans() -> None:

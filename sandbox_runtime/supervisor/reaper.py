@@ -47,7 +47,8 @@ class Reaper:
 
 def start(paths: Paths, sandbox_id: str) -> Reaper:
     """Fork one for the sandbox that this process owns. OSError where no process can be had."""
-    owner = os.pidfd_open(os.getpid())
+    pid = os.getpid()
+    owner = os.pidfd_open(pid)
     reader, writer = os.pipe()
     gc.freeze()  # what is there now is never looked at by a collector, which would write to every page
     child = os.fork()
@@ -56,7 +57,7 @@ def start(paths: Paths, sandbox_id: str) -> Reaper:
             if grandchild := os.fork():
                 os.write(writer, str(grandchild).encode())
             else:
-                _wait(paths, sandbox_id, owner)
+                _wait(paths, sandbox_id, pid, owner)
         finally:
             os._exit(0)
     for fd in (owner, writer):
@@ -66,7 +67,7 @@ def start(paths: Paths, sandbox_id: str) -> Reaper:
         return Reaper(int(said.read() or b"0"))
 
 
-def _wait(paths: Paths, sandbox_id: str, owner: int) -> None:
+def _wait(paths: Paths, sandbox_id: str, pid: int, owner: int) -> None:
     """The grandchild: keeps nothing of its parent open, least of all the lock that it is to take."""
     gc.disable()
     os.setsid()
@@ -77,14 +78,14 @@ def _wait(paths: Paths, sandbox_id: str, owner: int) -> None:
     os.closerange(3, owner)
     os.closerange(owner + 1, 1 << 20)
     ended(owner, math.inf)
-    _clean(paths, sandbox_id)
+    _clean(paths, sandbox_id, pid)
 
 
-def _clean(paths: Paths, sandbox_id: str) -> None:
+def _clean(paths: Paths, sandbox_id: str, pid: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
-            if recover.one(paths, sandbox_id):
+            if recover.one(paths, sandbox_id, pid):
                 return
         except (SandboxError, OSError) as error:
             sys.stderr.write(f"reaper: {error}\n")
