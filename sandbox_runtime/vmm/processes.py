@@ -6,7 +6,6 @@ process for ever, so that a later run can find and end what an earlier one left.
 
 from __future__ import annotations
 
-import math
 import os
 import select
 import signal
@@ -76,10 +75,10 @@ def alive(pid: int) -> bool:
 
 
 def ended(pidfd: int, seconds: float) -> bool:
-    """Whether the process behind `pidfd` ends within `seconds`, which may be infinite."""
+    """Whether the process behind `pidfd` ends within `seconds`."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(None if seconds == math.inf else max(0, seconds * 1000)))
+    return bool(poll.poll(max(0, seconds * 1000)))
 
 
 def _stat(pid: int) -> list[str]:
