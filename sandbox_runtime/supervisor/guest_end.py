@@ -7,6 +7,7 @@ from sandbox_runtime.vmm.vm import Vm
 
 ENDED = frozenset({"SHUTDOWN", "GUEST_PANICKED"})
 CONSOLE_CHARACTERS = 300
+PANIC = "Kernel panic"  # how kernel/panic.c begins; a trace of the stack follows
 
 
 def guest_ended(vm: Vm) -> str:
@@ -17,9 +18,11 @@ def guest_ended(vm: Vm) -> str:
 
 
 def console(vm: Vm) -> str:
-    """The last that it printed, without anything that a terminal would act on."""
+    """Why it panicked, else the last that it printed; without anything that a terminal would act on."""
     try:
-        said = vm.console()[-CONSOLE_CHARACTERS:]
+        whole = vm.console()
     except SandboxError as error:
         return str(error)
+    panic = whole.rfind(PANIC)
+    said = whole[panic:][:CONSOLE_CHARACTERS] if panic >= 0 else whole[-CONSOLE_CHARACTERS:]
     return "".join(letter if letter.isprintable() else " " for letter in said).strip() or "(nothing)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
 from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import disks, group, network, plans, shares
-from sandbox_runtime.supervisor.greeting import HELLO_SECONDS, greet
+from sandbox_runtime.supervisor.greeting import HELLO_SECONDS, Silent, greet
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.plans import Plans
 from sandbox_runtime.vmm import recover as machines
@@ -55,6 +56,7 @@ class Host:
         plans: since STORAGE. vm: since MACHINE. channel: since CHANNEL; whoever finds it dead leaves it here.
         helpers: the virtiofsds.
         clean: whether the guest was shut down in order, so that its end is no surprise.
+        silent_starts: machines of this sandbox that came up without a word and were given up.
     """
 
     def __init__(self, paths: Paths, order: Order, journal: Journal, told: Told) -> None:
@@ -67,6 +69,7 @@ class Host:
         self.vm: Vm | None = None
         self.channel: Channel | None = None
         self.clean = False
+        self.silent_starts = 0
         self._journal, self._told = journal, told
         self._homes: list[str] = []
         self._sockets: list[tuple[str, int]] = []
@@ -157,7 +160,7 @@ class Host:
             cgroup=self.cgroup,
             tap=self._tap,
             shares=tuple(self._sockets),
-            use_template=self.order.use_template,
+            use_template=self.order.use_template and not self.silent_starts,
             allow_emulation=self.order.spec.allow_emulation,
         )
         refused = launcher.refusal(request)
@@ -200,8 +203,28 @@ class Host:
     # --- channel --------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
+        """A guest that says nothing is given up, and another one booted in its place; never more than one."""
         assert self.vm is not None  # noqa: S101 - acquired before
-        self.channel = greet(self.vm)
+        try:
+            self.channel = greet(self.vm)
+        except Silent as silent:
+            self.silent_starts += 1
+            sys.stderr.write(f"{self.id}: {silent}; its machine is booted once more\n")
+            sys.stderr.flush()
+            self._start_again()
+            self.channel = greet(self.vm)
+
+    def _start_again(self) -> None:
+        """Another machine; a virtiofsd ends with the one that it served, which is no surprise here."""
+        served, self.helpers = self.helpers, []
+        self._end_machine()
+        for child in served:
+            child.process.end()
+            reap(child)
+        if served:
+            self._stop_serving()
+            self._serve()
+        self._start_machine()
 
     def _hang_up(self) -> None:
         """A guest with volumes that outlive it writes them out first, if it still can."""

@@ -120,6 +120,7 @@ class Sandbox:
             "timings": [[name, round(seconds, 6)] for name, seconds in self.timings],
             "memory_bytes": self.host.size.memory_bytes,
             "vcpus": self.host.size.vcpus,
+            "silent_starts": self.host.silent_starts,
             **self._start,
         }
 
@@ -182,9 +183,8 @@ class Sandbox:
 
     def _acquire(self, resource: Resource) -> None:
         self.host.acquire(resource)
-        if resource is Resource.MACHINE:
-            self.deaths.watch()
         if resource is Resource.CHANNEL:
+            self.deaths.watch()
             self._watch_channel()
 
     def _release(self, resource: Resource) -> None:
