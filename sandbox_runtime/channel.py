@@ -116,6 +116,7 @@ class Channel:
         self.on_event: Callable[[Any], None] | None = None
         self.events: deque[Any] = deque()  # of a channel without `on_event`
         self.pongs = 0
+        self.heard = 0  # reads that brought something
         self.beside: tuple[int, Callable[[], None]] | None = None  # (descriptor, called when it is readable)
         self._socket = connection
         self._socket.setblocking(False)
@@ -126,6 +127,11 @@ class Channel:
     def fileno(self) -> int:
         """For a selector."""
         return self._socket.fileno()
+
+    @property
+    def why_closed(self) -> str:
+        """Why it is of no use any more; empty while it is."""
+        return self._why_closed
 
     @property
     def wants_write(self) -> bool:
@@ -152,6 +158,7 @@ class Channel:
             raise self._closed(f"receiving: {error}") from error
         if not data:
             raise self._closed("the VMM closed the connection")
+        self.heard += 1
         try:
             for happening in self.link.feed(data):
                 self._act(happening)
@@ -228,8 +235,12 @@ class Channel:
     def ping(self, timeout: float | None = None) -> None:
         """Wait for a sign of life. Raises ChannelClosed where none comes in time."""
         wanted = self.pongs + 1
-        self.link.ping(os.urandom(8))
+        self.ask(os.urandom(8))
         self.run_until(lambda: self.pongs >= wanted, timeout, "ping")
+
+    def ask(self, payload: bytes) -> None:
+        """Ask for a sign of life by eight bytes, without waiting for it."""
+        self.link.ping(payload)
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None, what: str = "stream") -> None:
         """Pump until `done`. Raises ChannelClosed: the connection ended, or `timeout` seconds passed."""
@@ -237,11 +248,13 @@ class Channel:
         while not done():
             if self._why_closed:
                 raise ChannelClosed(what, self._why_closed)
-            if not self._pump(None if end is None else max(end - time.monotonic(), 0)):
-                raise ChannelClosed(what, f"no answer within {timeout} s")
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:  # also where the guest says a lot, and never this
+                raise ChannelClosed(what, f"no answer within {timeout:g} s")
+            self._pump(left)
 
-    def _pump(self, timeout: float | None) -> bool:
-        """Wait for the socket and act on it once; False if `timeout` seconds passed first."""
+    def _pump(self, timeout: float | None) -> None:
+        """Wait for the socket, at most `timeout` seconds, and act on it once."""
         poll = select.poll()  # not select(2), which stops at descriptor 1023
         poll.register(self, select.POLLIN | (select.POLLOUT if self.wants_write else 0))
         if self.beside is not None:
@@ -255,7 +268,6 @@ class Channel:
                 self.on_writable()
             if what & ~select.POLLOUT:
                 self.on_readable()
-        return bool(ready)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything queued is with the kernel. Raises ChannelClosed."""

@@ -47,6 +47,13 @@ _HOST = (
         1,
     ),
     ("processes", "gauge", "Processes of the sandbox on the host.", "processes", 1),
+    (
+        "silent_starts_total",
+        "counter",
+        "Machines that were given up and booted once more, as their guest said nothing.",
+        "silent_starts",
+        1,
+    ),
     ("memory_size_bytes", "gauge", "Memory of the virtual machine.", "memory_bytes", 1),
 )
 _GUEST = (

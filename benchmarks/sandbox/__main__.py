@@ -26,11 +26,11 @@ from benchmarks.sandbox.neighbours import Hosted, Neighbours, neighbours
 from benchmarks.sandbox.runc import Runc
 from benchmarks.sandbox.starts import Starts, measure_starts
 from benchmarks.sandbox.storage import Storage, storage
-from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import MIB, GuestImage, Limits
 from sandbox_runtime.paths import Paths
+from sandbox_runtime.supervisor.greeting import greet
 from sandbox_runtime.vmm.accel import probe_accel
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
@@ -148,7 +148,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> Results:
     paths = Paths(folder / "run", folder / "cache")
     group = f"bulkhead-benchmark-{os.getpid()}"
     templates = Templates(paths, Cgroup(f"{group}-templates"))
-    launcher = Launcher(paths, this_host(), templates, lambda port: Channel(port).greet(120))
+    launcher = Launcher(paths, this_host(), templates, lambda vm: greet(vm).close())
     bench = Bench(asked, folder, paths, guest, launcher, group)
     try:
         found = {name: PARTS[name](bench) for name in asked.parts or ("starts", "storage")}

@@ -27,7 +27,8 @@ def table(results: Any, misses: list[str]) -> str:
         lines += _neighbours(results.neighbours)
     for each in results.endurance or []:
         lines.append(
-            f"{each.rounds} x {each.kind}: {each.failures} failures, {each.left} left behind, "
+            f"{each.rounds} x {each.kind}: {each.failures} failures, {each.silent} booted once more, "
+            f"{each.left} left behind, "
             f"median {each.median_ms} ms, worst {each.worst_ms} ms, {each.seconds} s in all"
         )
         lines += each.told

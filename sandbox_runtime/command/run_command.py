@@ -66,6 +66,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow-emulation", action="store_true", help="without usable KVM, emulate: slow, and no wall"
     )
     parser.add_argument("--cold", action="store_true", help="boot, do not restore from a template")
+    parser.add_argument(
+        "--ping-every",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="ask a guest that says nothing for a sign of life (default: 10, 0: never)",
+    )
+    parser.add_argument(
+        "--ping-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="end a sandbox whose guest has said nothing for so long (default: 60, 0: never)",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
 
@@ -129,6 +143,8 @@ def order_of(arguments: argparse.Namespace) -> Order:
         detached=arguments.detach,
         use_template=not arguments.cold,
         root_shares=arguments.root_shares,
+        ping_seconds=max(0.0, arguments.ping_every),
+        silence_seconds=max(0.0, arguments.ping_timeout),
         stop_at=os.environ.get(STOP_AT, ""),
     )
 

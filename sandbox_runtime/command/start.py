@@ -86,18 +86,16 @@ def _await(paths: Paths, order: Order, born: spawn.Born, progress: Progress) -> 
                 return Running(order.spec.id, born.pid)
             else:
                 born.reap()
-                recover.clean(paths, order.spec.id)
-                recover.remove(paths, order.spec.id)
+                recover.forget(paths, order.spec.id)
                 raise NotStarted(str(news["failed"]), int(news["code"]))
     except KeyboardInterrupt:
         os.kill(born.pid, signal.SIGTERM)
         born.reap()
-        recover.remove(paths, order.spec.id)
+        recover.forget(paths, order.spec.id)
         raise
     born.reap()
     said = _last_words(paths, order.spec.id)
-    recover.clean(paths, order.spec.id)
-    recover.remove(paths, order.spec.id)
+    recover.forget(paths, order.spec.id)
     raise NotStarted(f"the supervisor died{said}", 125)
 
 

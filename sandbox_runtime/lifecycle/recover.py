@@ -1,13 +1,16 @@
 """After a crash of ours: finds every sandbox whose supervisor is dead, ends what is left of it, and cleans up.
 
-Nothing is adopted: QEMU and virtiofsd die with their supervisor (PR_SET_PDEATHSIG), so what is found here is files,
-groups and, at most, a process on its way out. The end of a container whose end nobody saw is never a success.
+Each supervisor has a reaper (`supervisor.reaper`) that does this at once, for the one it watches; whatever command
+runs next does it for all, in case that was killed too. Nothing is adopted: QEMU and virtiofsd die with their supervisor
+(PR_SET_PDEATHSIG), so what is found here is files, groups and, at most, a process on its way out. The end of a
+container whose end nobody saw is never a success.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 from sandbox_runtime.errors import JournalCorrupt, SandboxError
@@ -19,7 +22,9 @@ from sandbox_runtime.rootfs.cache import LayerCache
 from sandbox_runtime.vmm import recover as machines
 from sandbox_runtime.vmm import users
 from sandbox_runtime.vmm.cgroup import Cgroup
-from sandbox_runtime.vmm.processes import Process
+from sandbox_runtime.vmm.processes import Process, alive
+
+REAPING_SECONDS = 5.0  # what its reaper needs at most
 
 
 def recover(paths: Paths) -> list[str]:
@@ -31,10 +36,26 @@ def recover(paths: Paths) -> list[str]:
     return found
 
 
+def one(paths: Paths, sandbox_id: str, owner: int) -> bool:
+    """Clean up after the supervisor `owner` that has just died; False while somebody else is at it, or still dies."""
+    directory = paths.sandboxes / sandbox_id
+    if directory.is_dir() and not over(directory):
+        _recovered(paths, directory)
+    machines.end_makers(paths, owner)
+    for half in paths.templates.glob(f".making-*-{owner}"):
+        shutil.rmtree(half, ignore_errors=True)
+    return not directory.is_dir() or over(directory)
+
+
+def over(directory: Path) -> bool:
+    """Whether nothing of a sandbox runs or has to be cleaned up."""
+    return finished(directory) and not (directory / machines.RECORD).exists()
+
+
 def _recovered(paths: Paths, directory: Path) -> bool:
-    if finished(directory) and not (directory / machines.RECORD).exists():
+    if over(directory):
         return False
-    lock = journal.take(paths, directory)
+    lock = await_lock(paths, directory)
     if lock is None:
         return False
     try:
@@ -52,6 +73,22 @@ def _recovered(paths: Paths, directory: Path) -> bool:
         return True
     finally:
         os.close(lock)
+
+
+def await_lock(paths: Paths, directory: Path) -> int | None:
+    """The ownership of a sandbox whose supervisor is dead, when its reaper is done with it; None where one lives."""
+    deadline = time.monotonic() + REAPING_SECONDS
+    while True:
+        lock = journal.take(paths, directory)
+        if lock is not None or _lives(directory) or time.monotonic() > deadline:
+            return lock
+        time.sleep(0.01)
+
+
+def _lives(directory: Path) -> bool:
+    """Whether a supervisor is there that may hold the lock, or nothing to be locked."""
+    pid = journal.read_outcome(directory).get("pid")
+    return not isinstance(pid, int) or alive(pid) or not directory.is_dir()
 
 
 def finished(directory: Path) -> bool:
@@ -77,6 +114,18 @@ def remove(paths: Paths, sandbox_id: str) -> None:
     shutil.rmtree(paths.storage(sandbox_id), ignore_errors=True)
     with journal.everyone(paths):
         shutil.rmtree(paths.sandboxes / sandbox_id, ignore_errors=True)
+
+
+def forget(paths: Paths, sandbox_id: str) -> None:
+    """Remove all of a sandbox whose supervisor has ended, whoever else cleans up after it now."""
+    directory = paths.sandboxes / sandbox_id
+    lock = await_lock(paths, directory)
+    try:
+        clean(paths, sandbox_id)
+        remove(paths, sandbox_id)
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def drop_storage(paths: Paths, sandbox_id: str) -> None:

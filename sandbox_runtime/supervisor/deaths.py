@@ -28,7 +28,7 @@ class Deaths:
         self._host, self._loop, self._died = host, loop, died
 
     def watch(self) -> None:
-        """From now on; QEMU runs."""
+        """From now on; QEMU runs, and its agent was heard."""
         assert self._host.vm is not None  # noqa: S101 - just acquired
         self._loop.watch(self._host.vm.child.pidfd, self.machine_died)
         self._loop.watch(self._host.vm.qmp, self.monitor_spoke)

@@ -30,8 +30,8 @@ Then = Callable[[dict[str, Any]], None]
 class Figures:
     """Asks, and remembers for a moment."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, reaper: int) -> None:
+        self._sandbox, self._reaper = sandbox, reaper
         self._kept: dict[str, Any] = {}
         self._at = float("-inf")
         self._waiting: list[Then] = []
@@ -67,7 +67,7 @@ class Figures:
     def _host(self) -> dict[str, Any]:
         sandbox = self._sandbox
         vm = sandbox.host.vm
-        pids = [os.getpid(), *(child.process.pid for child in sandbox.host.helpers), *(vm.pids if vm else ())]
+        pids = [*self._helpers(), *(vm.pids if vm else ())]
         found = sandbox.outcome() | {
             "id": sandbox.order.spec.id,
             "cpu_us": sum(cpu_us(pid) for pid in pids),
@@ -87,10 +87,13 @@ class Figures:
         vm = self._sandbox.host.vm
         if vm is None:
             return {"error": "the sandbox does not run"}
-        helpers = [os.getpid(), *(child.process.pid for child in self._sandbox.host.helpers)]
         containers = sum(each.get("memory_bytes", 0) for each in self._kept.get("containers", ()))
-        found = overhead(vm, helpers, containers)
+        found = overhead(vm, self._helpers(), containers)
         return found._asdict() | {"total_bytes": found.total_bytes}
+
+    def _helpers(self) -> list[int]:
+        """All processes of the sandbox but QEMU: ourselves, who cleans up after us, the virtiofsds."""
+        return [os.getpid(), self._reaper, *(child.process.pid for child in self._sandbox.host.helpers)]
 
 
 def cpu_us(pid: int) -> int:

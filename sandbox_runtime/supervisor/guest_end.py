@@ -7,19 +7,22 @@ from sandbox_runtime.vmm.vm import Vm
 
 ENDED = frozenset({"SHUTDOWN", "GUEST_PANICKED"})
 CONSOLE_CHARACTERS = 300
+PANIC = "Kernel panic"  # how kernel/panic.c begins; a trace of the stack follows
 
 
 def guest_ended(vm: Vm) -> str:
     """What is known of its end, in words; empty while it goes on. Takes all events of the monitor."""
     if not any(event.get("event") in ENDED for event in vm.qmp.take_events()):
         return ""
-    return f"the guest has ended by itself; its console: {_console(vm)}"
+    return f"the guest has ended by itself; its console: {console(vm)}"
 
 
-def _console(vm: Vm) -> str:
-    """The last that it printed, without anything that a terminal would act on."""
+def console(vm: Vm) -> str:
+    """Why it panicked, else the last that it printed; without anything that a terminal would act on."""
     try:
-        said = vm.console()[-CONSOLE_CHARACTERS:]
+        whole = vm.console()
     except SandboxError as error:
         return str(error)
+    panic = whole.rfind(PANIC)
+    said = whole[panic:][:CONSOLE_CHARACTERS] if panic >= 0 else whole[-CONSOLE_CHARACTERS:]
     return "".join(letter if letter.isprintable() else " " for letter in said).strip() or "(nothing)"

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from sandbox_runtime.channel import Channel
-from sandbox_runtime.errors import GuestFailed, HostUnfit, SandboxError, VmmFailed
+from sandbox_runtime.errors import HostUnfit, SandboxError, VmmFailed
 from sandbox_runtime.lifecycle.journal import Journal
 from sandbox_runtime.lifecycle.recover import drop_storage, empty
 from sandbox_runtime.lifecycle.state import Resource
 from sandbox_runtime.model import NetKind, VolumeKind
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages
+from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import disks, group, network, plans, shares
-from sandbox_runtime.supervisor.guest_end import guest_ended
+from sandbox_runtime.supervisor.greeting import HELLO_SECONDS, Silent, greet
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.plans import Plans
 from sandbox_runtime.vmm import recover as machines
@@ -35,8 +36,8 @@ from sandbox_runtime.vmm.spawn import Child
 from sandbox_runtime.vmm.templates import Templates
 from sandbox_runtime.vmm.vm import Vm, reap
 
-HELLO_SECONDS = 120.0
 SHUTDOWN_SECONDS = 15.0
+HURRIED_SECONDS = 2.0
 ORPHANS_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
 _KEEPS = (
@@ -55,6 +56,7 @@ class Host:
         plans: since STORAGE. vm: since MACHINE. channel: since CHANNEL; whoever finds it dead leaves it here.
         helpers: the virtiofsds.
         clean: whether the guest was shut down in order, so that its end is no surprise.
+        silent_starts: machines of this sandbox that came up without a word and were given up.
     """
 
     def __init__(self, paths: Paths, order: Order, journal: Journal, told: Told) -> None:
@@ -67,6 +69,7 @@ class Host:
         self.vm: Vm | None = None
         self.channel: Channel | None = None
         self.clean = False
+        self.silent_starts = 0
         self._journal, self._told = journal, told
         self._homes: list[str] = []
         self._sockets: list[tuple[str, int]] = []
@@ -157,7 +160,7 @@ class Host:
             cgroup=self.cgroup,
             tap=self._tap,
             shares=tuple(self._sockets),
-            use_template=self.order.use_template,
+            use_template=self.order.use_template and not self.silent_starts,
             allow_emulation=self.order.spec.allow_emulation,
         )
         refused = launcher.refusal(request)
@@ -192,33 +195,36 @@ class Host:
                 with suppress(SandboxError):  # it stays, paused, when its guest is off
                     vm.qmp.wait_event(frozenset({"SHUTDOWN"}), SHUTDOWN_SECONDS)
             vm.close()
-        mine = f"{machines.MAKER}{os.getpid()}-"
+        machines.end_makers(self.paths, os.getpid())
         for leftover in machines.leftovers(self.paths):
-            if leftover.sandbox_id == self.id or leftover.sandbox_id.startswith(mine):
+            if leftover.sandbox_id == self.id:
                 machines.end(self.paths, leftover)
 
     # --- channel --------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
+        """A guest that says nothing is given up, and another one booted in its place; never more than one."""
         assert self.vm is not None  # noqa: S101 - acquired before
-        port = socket.socket(socket.AF_UNIX)
         try:
-            port.connect(str(self.vm.channel_socket))
-        except OSError:
-            port.close()
-            raise
-        self.channel = Channel(port)
-        self.channel.beside = (self.vm.qmp.fileno(), self._monitor_spoke)
-        self.channel.greet(HELLO_SECONDS)
+            self.channel = greet(self.vm)
+        except Silent as silent:
+            self.silent_starts += 1
+            sys.stderr.write(f"{self.id}: {silent}; its machine is booted once more\n")
+            sys.stderr.flush()
+            self._start_again()
+            self.channel = greet(self.vm)
 
-    def _monitor_spoke(self) -> None:
-        """While somebody waits for the agent: a guest that has ended answers no more."""
-        if self.vm is None or self.channel is None:
-            return
-        if said := guest_ended(self.vm):
-            raise VmmFailed("guest", said)
-        if self.vm.qmp.closed:
-            self.channel.beside = None
+    def _start_again(self) -> None:
+        """Another machine; a virtiofsd ends with the one that it served, which is no surprise here."""
+        served, self.helpers = self.helpers, []
+        self._end_machine()
+        for child in served:
+            child.process.end()
+            reap(child)
+        if served:
+            self._stop_serving()
+            self._serve()
+        self._start_machine()
 
     def _hang_up(self) -> None:
         """A guest with volumes that outlive it writes them out first, if it still can."""
@@ -230,9 +236,14 @@ class Host:
         if keeps and self.vm is not None and self.vm.alive:
             with suppress(SandboxError):
                 channel.on_event = None
-                channel.call("shutdown", messages.Shutdown(1000), SHUTDOWN_SECONDS)
+                channel.call("shutdown", messages.Shutdown(1000), self._patience())
                 self.clean = True
         channel.close()
+
+    def _patience(self) -> float:
+        """Seconds for writing volumes out; a guest that has lost a shared directory hangs on it, for ever."""
+        served = all(child.process.alive() for child in self.helpers)
+        return SHUTDOWN_SECONDS if served else HURRIED_SECONDS
 
 
 def adopt_orphans() -> None:
@@ -252,9 +263,11 @@ def reap_orphans() -> None:
             time.sleep(0.005)
 
 
-def _await_agent(port: socket.socket) -> None:
+def _await_agent(vm: Vm) -> None:
     """A template is ready when its agent is, and small and still."""
-    channel = Channel(port)
-    channel.greet(HELLO_SECONDS)
-    with suppress(GuestFailed):
-        channel.call("quiesce", messages.Quiesce(), HELLO_SECONDS)
+    channel = greet(vm)
+    try:
+        with suppress(RequestFailed):
+            channel.call("quiesce", messages.Quiesce(), HELLO_SECONDS[vm.accel.kind])
+    finally:
+        channel.close()

@@ -28,6 +28,8 @@ from sandbox_runtime.supervisor.control import FIRST_CLIENT_SECONDS, LAST_WORDS_
 from sandbox_runtime.supervisor.figures import Figures
 from sandbox_runtime.supervisor.host import adopt_orphans
 from sandbox_runtime.supervisor.loop import Loop
+from sandbox_runtime.supervisor.reaper import Reaper
+from sandbox_runtime.supervisor.reaper import start as start_reaper
 from sandbox_runtime.supervisor.sandbox import Interrupted, Sandbox
 
 RAN = ("exited", "out-of-memory")
@@ -55,14 +57,14 @@ class Birth:
 class Supervisor:
     """One sandbox from its start to its end."""
 
-    def __init__(self, paths: Paths, order: orders.Order, birth: Birth) -> None:
-        self.paths, self.order, self.birth = paths, order, birth
+    def __init__(self, paths: Paths, order: orders.Order, birth: Birth, reaper: Reaper) -> None:
+        self.paths, self.order, self.birth, self.reaper = paths, order, birth, reaper
         adopt_orphans()
         self.loop = Loop()
         self.sandbox = Sandbox(paths, order, self.loop, lambda phase: birth.tell(phase=phase))
         self.sandbox.on_finish = self._finish
         self.control = Control(self.sandbox, self.loop, self.sandbox.directory / journal.CONTROL)
-        figures = Figures(self.sandbox)
+        figures = Figures(self.sandbox, self.reaper.pid)
         self.control.figures, self.control.cost = figures.ask, figures.overhead
         self._signals()
 
@@ -121,6 +123,7 @@ class Supervisor:
         recover.clean(self.paths, self.order.spec.id)
         if self.order.remove:
             recover.remove(self.paths, self.order.spec.id)
+        self.reaper.dismiss()
         self.control.farewell()
         self.loop.later(LAST_WORDS_SECONDS, self.loop.stop)
         self._leave_when_quiet()
@@ -139,7 +142,8 @@ def main(argv: list[str]) -> int:
     os.set_inheritable(int(birth_fd), False)
     paths, birth = Paths(Path(run), Path(cache)), Birth(int(birth_fd))
     try:
-        supervisor = Supervisor(paths, orders.read(paths.sandbox(sandbox_id)), birth)
+        reaper = start_reaper(paths, sandbox_id)
+        supervisor = Supervisor(paths, orders.read(paths.sandbox(sandbox_id)), birth, reaper)
     except (SandboxError, OSError) as error:
         birth.tell(failed=str(error), code=125)
         return 1

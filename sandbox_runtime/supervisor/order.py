@@ -25,6 +25,8 @@ class Order(NamedTuple):
         detached: start its containers at once; otherwise a client attaches and starts them.
         use_template: False boots cold.
         root_shares: serve shared directories as root instead of as the sandbox's own user.
+        ping_seconds: how often an agent that says nothing is asked for a sign of life; 0: never.
+        silence_seconds: an agent that has said nothing for so long is lost, and its machine with it; 0: never.
         grace_seconds: from SIGTERM to SIGKILL in an orderly stop.
         stop_at: for tests of crashes: the supervisor stops itself (SIGSTOP) when it reaches this phase.
     """
@@ -36,6 +38,8 @@ class Order(NamedTuple):
     detached: bool = False
     use_template: bool = True
     root_shares: bool = False
+    ping_seconds: float = 10.0
+    silence_seconds: float = 60.0
     grace_seconds: int = 10
     stop_at: str = ""
 

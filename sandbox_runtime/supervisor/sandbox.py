@@ -29,6 +29,7 @@ from sandbox_runtime.supervisor.logs import Log
 from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.processes import Process
+from sandbox_runtime.supervisor.pulse import Pulse
 
 DRAIN_SECONDS = 5.0  # for streams that somebody else holds open after their process has ended
 EXECS_SECONDS = 10.0
@@ -75,6 +76,7 @@ class Sandbox:
         self._execs = 0
         self._start: dict[str, Any] = {}
         self._counted = False
+        self._pulse: Pulse | None = None
 
     # --- deciding -------------------------------------------------------------------------------------------
 
@@ -118,6 +120,7 @@ class Sandbox:
             "timings": [[name, round(seconds, 6)] for name, seconds in self.timings],
             "memory_bytes": self.host.size.memory_bytes,
             "vcpus": self.host.size.vcpus,
+            "silent_starts": self.host.silent_starts,
             **self._start,
         }
 
@@ -180,9 +183,8 @@ class Sandbox:
 
     def _acquire(self, resource: Resource) -> None:
         self.host.acquire(resource)
-        if resource is Resource.MACHINE:
-            self.deaths.watch()
         if resource is Resource.CHANNEL:
+            self.deaths.watch()
             self._watch_channel()
 
     def _release(self, resource: Resource) -> None:
@@ -192,6 +194,8 @@ class Sandbox:
             if resource is Resource.CHANNEL and self.host.channel is not None:
                 self.loop.forget(self.host.channel)
                 self.copying.end()
+                if self._pulse is not None:
+                    self._pulse.end()
             if resource is Resource.MACHINE:
                 self.deaths.forget_machine()
             if resource is Resource.SHARES:
@@ -237,6 +241,14 @@ class Sandbox:
                 self.feed(words.AgentLost("agent-lost"))
             else:
                 self.deaths.machine_died()
+
+    def _silent(self, why: str) -> None:
+        """Nothing that is asked of this guest will be done any more, not even an orderly end."""
+        channel = self._channel()
+        self.loop.forget(channel)
+        channel.close()
+        self._blame(why)
+        self.feed(words.AgentLost("agent-lost"))
 
     def _channel(self) -> Channel:
         if self.host.channel is None:
@@ -297,6 +309,10 @@ class Sandbox:
             process = Process(channel, plan.spec.id, "", plan.spec.tty, plan.spec.stdin, log=log)
             self.processes[plan.spec.id, ""] = process
             self.users[plan.spec.id] = guest.create(channel, plan, process)
+        self._pulse = Pulse(
+            self.loop, channel, self.order.ping_seconds, self.order.silence_seconds, self._silent
+        )
+        self._pulse.begin()
         self._phase("created")
 
     def _start_container(self, container: str) -> None:

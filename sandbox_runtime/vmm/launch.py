@@ -73,12 +73,12 @@ class Request(NamedTuple):
 class Launcher:
     """Starts machines on one host.
 
-    `await_agent` is given a connection to the agent's port of a machine that boots, and returns when the agent has
-    said that it is ready; it is how a template knows when it is one.
+    `await_agent` is given a machine that boots, and returns when its agent has said that it is ready, or raises when it
+    is dead; it is how a template knows when it is one.
     """
 
     def __init__(
-        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[socket.socket], object]
+        self, paths: Paths, host: Host, templates: Templates, await_agent: Callable[[Vm], object]
     ) -> None:
         self.paths, self.host, self.templates, self.await_agent = paths, host, templates, await_agent
 
@@ -164,9 +164,7 @@ class Launcher:
             if plain.tap >= 0:
                 os.close(plain.tap)
         try:
-            with socket.socket(socket.AF_UNIX) as port:
-                port.connect(str(vm.channel_socket))
-                self.await_agent(port)
+            self.await_agent(vm)
             save(vm.qmp, state)
         except (SandboxError, OSError) as error:
             raise _last_words(vm, "template", error) from error

@@ -66,6 +66,14 @@ class Process(NamedTuple):
             os.close(handle)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process has `pid` now that is no zombie; it may be any."""
+    try:
+        return _state(pid) not in "ZX"
+    except (ProcessLookupError, OSError):
+        return False
+
+
 def ended(pidfd: int, seconds: float) -> bool:
     """Whether the process behind `pidfd` ends within `seconds`."""
     poll = select.poll()

@@ -57,6 +57,13 @@ def end(paths: Paths, leftover: Leftover) -> None:
     vm.remove(paths, leftover.sandbox_id, leftover.directory, leftover.uid)
 
 
+def end_makers(paths: Paths, owner: int) -> None:
+    """End the machines that process `owner` was making templates of."""
+    for leftover in leftovers(paths):
+        if leftover.sandbox_id.startswith(f"{MAKER}{owner}-"):
+            end(paths, leftover)
+
+
 def sweep_makers(paths: Paths) -> list[str]:
     """End template makers whose owner died: their VMMs died with it, their directories did not. Returns which."""
     swept = []

@@ -15,6 +15,7 @@ from sandbox_runtime.channel import Channel
 from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import MIB, Accel, AccelKind, GuestImage, Limits
 from sandbox_runtime.paths import Paths
+from sandbox_runtime.supervisor.greeting import greet
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
 from sandbox_runtime.vmm.launch import Launcher, Request
@@ -72,7 +73,7 @@ def launcher() -> Iterator[Launcher]:
     paths = Paths(root / "run", root / "cache")
     templates = Templates(paths, Cgroup(f"bulkhead-test-{root.name}"))
     try:
-        yield Launcher(paths, this_host(), templates, lambda port: Channel(port).greet(AGENT_SECONDS))
+        yield Launcher(paths, this_host(), templates, lambda vm: greet(vm).close())
     finally:
         templates.collect(0)
         left = [directory for directory in templates.cgroup.directories() if directory.exists()]

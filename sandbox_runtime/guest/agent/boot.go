@@ -134,10 +134,10 @@ func fatal(what string, err error) {
 	runtime.Goexit()
 }
 
-// say writes to the kernel's log, which reaches the console only in a debug boot.
+// say writes to the kernel's log, at the one level that a quiet console shows too.
 func say(text string) {
 	if log, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
-		_, _ = log.WriteString("<2>bulkhead-agent: " + text + "\n")
+		_, _ = log.WriteString("<0>bulkhead-agent: " + text + "\n")
 		_ = log.Close()
 	}
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 )
@@ -20,19 +18,34 @@ type port struct {
 	writes sync.Mutex
 }
 
-// openPort finds the virtio-serial port by its name; the name is in sysfs as soon as virtio_console has probed.
+// openPort finds the virtio-serial port by its name. The driver asks the host for its ports and goes on: port, name and
+// device file appear later, when its worker has the host's answers, and a busy host takes its time.
 func openPort() (*port, error) {
+	device := ""
+	err := awaitDevice(deviceWait, func() bool {
+		device = portDevice()
+		return device != ""
+	}, "virtio port "+portName)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := syscall.Open(device, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	return &port{fd: fd, virtio: true}, err
+}
+
+// portDevice is the port's file, empty while there is none.
+func portDevice() string {
 	names, _ := filepath.Glob("/sys/class/virtio-ports/*/name")
 	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil || strings.TrimSpace(string(text)) != portName {
+		if readText(name) != portName {
 			continue
 		}
 		device := "/dev/" + filepath.Base(filepath.Dir(name))
-		fd, err := syscall.Open(device, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-		return &port{fd: fd, virtio: true}, err
+		if _, err := os.Stat(device); err == nil {
+			return device
+		}
 	}
-	return nil, errors.New("no virtio port named " + portName)
+	return ""
 }
 
 // Read blocks. A virtio port gives 0 bytes while no host is connected.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stands import SLOW, Stand, until
+from tests.support.stands import SLOW, Stand, stopped, until
 
 pytestmark = pytest.mark.real
 
@@ -98,3 +98,45 @@ def test_an_agent_that_stops_answering_is_given_up_in_the_time_of_a_stop(house: 
     assert run.returncode not in (0, None), (out, err)
     assert time.monotonic() - begin < 60
     assert house.command("rm", "--force", name).returncode == 0
+
+
+def test_an_agent_that_stops_answering_is_noticed_though_nobody_asks_for_anything(house: Stand) -> None:
+    """QEMU stands still while its container runs; a sandbox beside it goes on."""
+    beside = house.detached("sleep", "300")
+    name = house.name("e")
+    run = house.begin(name, ["sleep", "300"], ["--ping-every", "1", "--ping-timeout", "5"])
+    until(lambda: house.command("exec", name, "true").returncode == 0, SLOW, "a running container")
+    os.kill(house.machine(name), signal.SIGSTOP)
+    begin = time.monotonic()
+    _, err = run.communicate(timeout=SLOW)
+    assert run.returncode == 255, err
+    assert "has not answered for 5 s" in err
+    assert time.monotonic() - begin < 30
+    assert house.outcome(name)["reason"] == "agent-lost"
+    assert house.command("exec", beside, "true").returncode == 0
+    assert house.command("rm", "--force", name, beside).returncode == 0
+
+
+def test_a_guest_that_comes_up_without_a_word_is_booted_once_more_and_that_is_said(house: Stand) -> None:
+    """QEMU stands still before its agent could answer; the machine that replaces it runs the container."""
+    name = house.name("e")
+    run = house.begin(
+        name, ["sh", "-c", "sleep 2; exit 42"], ["-v", f"{shared(house)}:/shared"], stop_at="channel"
+    )
+    supervisor = until(lambda: house.supervisor(name), SLOW, "a supervisor")
+    until(lambda: stopped(supervisor), SLOW, "the supervisor before the channel")
+    os.kill(house.machine(name), signal.SIGSTOP)
+    os.kill(supervisor, signal.SIGCONT)
+    _, err = run.communicate(timeout=SLOW + 120)
+    assert run.returncode == 42, err
+    assert house.outcome(name)["silent_starts"] == 1
+    said = (house.paths.sandbox(name) / "supervisor.log").read_text()
+    assert "no answer within" in said
+    assert "booted once more" in said
+    assert house.command("rm", "--force", name).returncode == 0
+
+
+def shared(house: Stand) -> Path:
+    place = house.root / "shared"
+    place.mkdir(exist_ok=True)
+    return place

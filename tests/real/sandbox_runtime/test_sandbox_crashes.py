@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,8 +79,31 @@ def test_a_supervisor_killed_while_its_container_runs(bs: World) -> None:
     assert gone(bs.paths, ["mid"]) == []
 
 
-def test_a_supervisor_killed_in_the_background_is_cleaned_up_after_by_the_next_command(bs: World) -> None:
+def reaper(name: str) -> int:
+    """Who waits for the end of the supervisor of a sandbox."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if b"bulkhead-reaper" in words and name.encode() in words:
+                return int(place.name)
+    raise AssertionError(f"{name} has no reaper")
+
+
+def test_a_supervisor_killed_in_the_background_is_cleaned_up_after_at_once(bs: World) -> None:
+    name = bs.detached("--name", "alone", "--", "sleep", "1000")
+    watcher = reaper(name)
+    os.kill(bs.supervisor(name), signal.SIGKILL)
+    assert until(lambda: bs.outcome(name).get("code") == 255, 5), bs.outcome(name)
+    assert until(lambda: not Path(f"/proc/{watcher}").exists(), 5)
+    left = [line for line in gone(bs.paths, [name], seconds=1) if not line.endswith("sandboxes/alone")]
+    assert left == []
+    assert bs.outcome(name)["reason"] == "supervisor-died"
+    assert bs("rm", name).status == 0
+
+
+def test_a_supervisor_and_its_reaper_killed_are_cleaned_up_after_by_the_next_command(bs: World) -> None:
     name = bs.detached("--name", "back", "--", "sleep", "1000")
+    os.kill(reaper(name), signal.SIGKILL)
     os.kill(bs.supervisor(name), signal.SIGKILL)
     assert bs("ps", "-a").status == 0
     assert drop_files(gone(bs.paths, [name], seconds=2)) == []
