@@ -90,7 +90,8 @@ class Figures:
         helpers = [os.getpid(), *(child.process.pid for child in self._sandbox.host.helpers)]
         containers = sum(each.get("memory_bytes", 0) for each in self._kept.get("containers", ()))
         found = overhead(vm, helpers, containers)
-        return found._asdict() | {"total_bytes": found.total_bytes}
+        sums = {name: getattr(found, name) for name in ("guest_bytes", "total_bytes", "further_bytes")}
+        return found._asdict() | sums
 
 
 def cpu_us(pid: int) -> int:
