@@ -29,7 +29,7 @@ from sandbox_runtime.rootfs.plan import Disk, GuestMount
 from sandbox_runtime.supervisor import disks, network, shares
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.launch import Launcher, Request
-from sandbox_runtime.vmm.vm import reap
+from sandbox_runtime.vmm.vm import Vm, reap
 from sandbox_runtime.volumes.plan import DISK_FOLDER, VolumePlan, bind, plan_volume
 
 SECONDS = 120.0
@@ -49,8 +49,16 @@ class Output(NamedTuple):
 class Inside:
     """The container."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel, self._count = channel, 0
+    def __init__(self, channel: Channel, vm: Vm) -> None:
+        self._channel, self._count, self._vm = channel, 0, vm
+
+    def crash(self, argv: Sequence[str], seconds: float) -> None:
+        """Run a program that ends the guest's kernel, and wait until it has."""
+        process = json.dumps(oci.process(argv, (), "/", oci.ROOT, False))
+        stdio = messages.Stdio(0, 0, 0, False, 0, 0)
+        self._channel.request("exec", messages.Exec("main", "crash", process, stdio), lambda answer: None)
+        self._channel.flush()
+        self._vm.qmp.wait_event(frozenset({"SHUTDOWN", "GUEST_PANICKED"}), seconds)
 
     def run(self, argv: Sequence[str]) -> Output:
         """Run a program to its end."""
@@ -102,7 +110,7 @@ def inside(
             for mount in (*root.mounts, *(mount for plan in plans for mount in plan.mounts)):
                 channel.call("mount", _message(mount), SECONDS)
             _create(channel, volumes, plans, root.target)
-            yield Inside(channel)
+            yield Inside(channel, vm)
 
 
 def _planned(paths: Paths, storage: Path, volume: Volume, number: int) -> VolumePlan:

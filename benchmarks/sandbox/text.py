@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.sandbox.starts import Cost, Starts
+from benchmarks.sandbox.starts import Starts
 from benchmarks.sandbox.storage import Storage
 from sandbox_runtime.model import MIB
 
@@ -21,6 +21,7 @@ def table(results: Any, misses: list[str]) -> str:
     lines = [f"accel={results.accel}"]
     if results.starts:
         lines += _starts(results.starts)
+    lines += [_overhead(row) for row in results.overhead or []]
     if results.storage:
         lines += _storage(results.storage)
     if results.neighbours:
@@ -45,12 +46,16 @@ def _starts(starts: Starts) -> list[str]:
     many = starts.at_once_ms
     lines.append(f"restore is {starts.boot_over_restore}x faster than cold boot")
     lines.append(f"{len(many)} at once: {many[0]} to {many[-1]} ms")
-    return lines + [_cost(cost) for cost in starts.costs]
+    return lines
 
 
-def _cost(cost: Cost) -> str:
-    parts = f"VMM {cost.vmm_bytes / MIB:.1f} + guest {cost.guest_bytes / MIB:.1f} = {cost.total_bytes / MIB:.1f} MiB"
-    return f"idle sandbox of {cost.memory_bytes // MIB:5} MiB: {parts}, bar {cost.bar_bytes / MIB:.1f} MiB"
+def _overhead(row: dict[str, Any]) -> str:
+    mib = {name.removesuffix("_bytes"): value / MIB for name, value in row.items() if name.endswith("_bytes")}
+    return (
+        f"idle sandbox of {mib['memory']:5.0f} MiB: VMM {mib['vmm']:.1f} + translated code {mib['translated']:.1f} + "
+        f"supervisor {mib['helper']:.1f} + guest {mib['guest']:.1f} = {mib['total']:.1f} MiB, bar {mib['bar']:.1f}; "
+        f"of it {mib['guest_template']:.1f} the template's, so {mib['further']:.1f} for each further one"
+    )
 
 
 def _storage(storage: Storage) -> list[str]:
@@ -65,9 +70,16 @@ def _storage(storage: Storage) -> list[str]:
 def _neighbours(found: Any) -> list[str]:
     calm = f"sandbox {found.calm_sandbox_p99_ms} ms, runc {found.calm_runc_p99_ms} ms"
     lines = [f"calm, 99th percentile of a request: {calm}"]
-    lines += [
-        f"{each.attack:12} from {each.attacker:8} sandbox {each.sandbox_p99_ms:8.2f} ms ({each.sandbox_over_calm:.1f}x)"
-        f"  runc {each.runc_p99_ms:8.2f} ms ({each.runc_over_calm:.1f}x)"
-        for each in found.noise
-    ]
+    for each in found.noise:
+        beside = (
+            ""
+            if each.sandbox_over_runc_attack is None
+            else (
+                f"  over the same from runc: {each.sandbox_over_runc_attack:.2f}, {each.runc_over_runc_attack:.2f}"
+            )
+        )
+        lines.append(
+            f"{each.attack:13} from {each.attacker:8} sandbox {each.sandbox_p99_ms:8.2f} ms "
+            f"({each.sandbox_over_calm:.1f}x)  runc {each.runc_p99_ms:8.2f} ms ({each.runc_over_calm:.1f}x){beside}"
+        )
     return lines + [f"left out: {why}" for why in found.skipped]
