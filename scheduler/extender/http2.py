@@ -59,6 +59,7 @@ class Http2Connection(asyncio.Protocol):
         self._leaving = False
         self._out: list[bytes] = []
         self._flushing = False
+        self._spare = 0
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_head,
@@ -304,8 +305,11 @@ class Http2Connection(asyncio.Protocol):
             self._owed_since = self.host.clock()
 
     def _give_back(self, size: int) -> None:
-        if size and not self._leaving:
-            self._write(frame(frames.WINDOW, 0, 0, number(size)))
+        """Room of bodies that have ended; told when it is worth a write of its own, which is one body of BODIES."""
+        self._spare += size
+        if self._spare > self.host.limits.body_bytes and not self._leaving:
+            self._write(frame(frames.WINDOW, 0, 0, number(self._spare)))
+            self._spare = 0
 
     def _forget(self, stream: int) -> None:
         found = self._streams.pop(stream, None)

@@ -17,6 +17,7 @@ from scheduler.kube.readers import MAGIC
 from scheduler.kube.wire import messages
 
 PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+PROTOBUF_METADATA_ONLY: Final = f"{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _POD: Final = messages["Pod"].FromString
 _GATE: Final = messages["Gate"].FromString
 _MANAGER: Final = messages["Manager"].FromString
@@ -51,6 +52,14 @@ def nominated(raw: bytes, node: str) -> bytes:
     pod.status.nominated = node
     del pod.metadata.managed[:]
     return enveloped("v1", "Pod", pod.SerializeToString())
+
+
+def binding(namespace: str, name: str, uid: str, node: str) -> bytes:
+    """The body of a POST that stands this pod on this node."""
+    found = messages["Binding"]()
+    found.metadata.namespace, found.metadata.name, found.metadata.uid = namespace, name, uid
+    found.target.version, found.target.kind, found.target.name = "v1", "Node", node
+    return enveloped("v1", "Binding", found.SerializeToString())
 
 
 def enveloped(version: str, kind: str, content: bytes) -> bytes:

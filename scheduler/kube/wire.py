@@ -42,6 +42,8 @@ _MESSAGES: Final[dict[str, _Fields]] = {
     "Pair": {"key": (1, "string"), "value": (2, "string")},  # an entry of map<string, string>
     "Amount": {"key": (1, "string"), "value": (2, "Quantity")},  # an entry of map<string, Quantity>
     "Quantity": {"text": (1, "string")},
+    "Binding": {"metadata": (1, "Meta"), "target": (2, "Target")},
+    "Target": {"kind": (1, "string"), "name": (3, "string"), "version": (5, "string")},  # ObjectReference
     "Pod": {"metadata": (1, "Meta"), "spec": (2, "PodSpec"), "status": (3, "PodStatus")},
     "PodSpec": {
         "containers": (2, "bytes*"),

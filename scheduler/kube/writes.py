@@ -74,13 +74,11 @@ class Writes:
 
     async def bind(self, namespace: str, name: str, uid: str, node: str) -> Written:
         """Stand this pod on this node; a repetition that finds it there already is done."""
-        body = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        }
-        written = await self._send("POST", f"{_pod(namespace, name)}/binding", body)
+        answer = await self._connection.request(
+            "POST", f"{_pod(namespace, name)}/binding", rewrite.binding(namespace, name, uid, node),
+            rewrite.PROTOBUF, JSON, deadline_s=self._deadline_s, repeatable=True,
+        )  # fmt: skip
+        written = written_of(answer)
         # assignPod, pkg/registry/core/pod/storage: the UID is compared before the node, so this pod is the one meant.
         if written.outcome is Outcome.CONFLICT and f'already assigned to node "{node}"' in written.message:
             return Written(Outcome.DONE, written.status, written.message)
@@ -173,7 +171,12 @@ class Writes:
             return None
         path = f"{_pod(pod.metadata.namespace, pod.metadata.name)}{part}?fieldManager=bulkhead&fieldValidation=Ignore"
         answer = await self._connection.request(
-            "PUT", path, body, rewrite.PROTOBUF, rewrite.PROTOBUF, deadline_s=self._deadline_s
+            "PUT",
+            path,
+            body,
+            rewrite.PROTOBUF,
+            rewrite.PROTOBUF if part else rewrite.PROTOBUF_METADATA_ONLY,
+            deadline_s=self._deadline_s,
         )
         if answer.ok:
             pod.raw = unwrapped(answer.body) if part else raw

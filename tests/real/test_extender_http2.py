@@ -43,6 +43,12 @@ class Client:
         self._frames = FrameReader()
         list(self._frames.feed(PREFACE))  # what a server is greeted with, and a client is not
         self._got: list[frames.Frame] = []
+        self._windows: list[frames.Frame] = []
+
+    def windows(self, stream: int) -> list[frames.Frame]:
+        """The WINDOW_UPDATEs of a stream that have come since the last call."""
+        found, self._windows = [each for each in self._windows if each[2] == stream], []
+        return found
 
     async def next(self, *kinds: int) -> frames.Frame | None:
         """The next frame of these kinds; None at the end."""
@@ -54,7 +60,9 @@ class Client:
             data = await asyncio.wait_for(self._reader.read(65536), 20)
             if not data:
                 return None
-            self._got += self._frames.feed(data)
+            came = list(self._frames.feed(data))
+            self._got += came
+            self._windows += [each for each in came if each[0] == frames.WINDOW]
 
     async def answer(self) -> tuple[bytes, bytes]:
         """Header block and body of the next answer."""
@@ -223,6 +231,24 @@ def test_a_body_that_is_too_large_is_refused_and_the_connection_goes_on(
         assert (await found.answer())[1] == b"ok"
 
     against(scenario, tls=made[1], limits=Limits(body_bytes=1000))
+
+
+def test_the_connections_window_opens_again_as_calls_end(
+    made: tuple[Authority, TlsFiles], context: ssl.SSLContext
+) -> None:
+    async def scenario(server: Running) -> None:
+        found = await client(server, context)
+        content = recorded("filter")
+        window, spent = frames.WINDOW_BYTES, 0
+        for stream in range(1, 2 * (3 * window // len(content)), 2):
+            found.writer.write(headers(stream, POST, end=False))
+            found.writer.write(frame(frames.DATA, frames.END_STREAM, stream, content))
+            spent += len(content)
+            assert (await found.answer())[0].startswith(b"\x88")
+            window += sum(int.from_bytes(each[3], "big") for each in found.windows(0))
+            assert spent <= window
+
+    against(scenario, tls=made[1], limits=Limits(body_bytes=16_000))
 
 
 def test_a_call_that_never_ends_is_told_so(made: tuple[Authority, TlsFiles], context: ssl.SSLContext) -> None:

@@ -79,3 +79,9 @@ def test_one_empty_entry_drops_the_managed_fields() -> None:
 
 def test_managed_fields_of_a_pod_that_somebody_applied_stay() -> None:
     assert managers(rewrite.opened(pod(GATE, operation="Apply"), GATE, "n7", untracked=True)) == []
+
+
+def test_a_binding_names_the_pod_by_its_uid_and_the_node() -> None:
+    found = messages["Binding"].FromString(unwrapped(rewrite.binding("agents", "p", "uid-1", "n7")))
+    assert (found.metadata.namespace, found.metadata.name, found.metadata.uid) == ("agents", "p", "uid-1")
+    assert (found.target.version, found.target.kind, found.target.name) == ("v1", "Node", "n7")
