@@ -62,7 +62,7 @@ def endure(launcher: Launcher, request: Request, group: str, rounds: int) -> End
             words = (
                 f"{number + 1} x {kind}: {failures} failures, {silent} booted once more, {left} left behind"
             )
-            sys.stderr.write(f"{words}, {time.monotonic() - begin:.0f} s\n")
+            sys.stderr.write(f"{line}, {time.monotonic() - begin:.0f} s\n")
     middle = round(statistics.median(times) * 1000, 1) if times else 0.0
     worst = round(max(times, default=0) * 1000, 1)
     took = round(time.monotonic() - begin, 1)
