@@ -59,9 +59,7 @@ def endure(launcher: Launcher, request: Request, group: str, rounds: int) -> End
         left += len(found)
         told += [f"{kind} {number} left {thing}" for thing in found]
         if (number + 1) % SHOWN == 0:
-            words = (
-                f"{number + 1} x {kind}: {failures} failures, {silent} booted once more, {left} left behind"
-            )
+            line = f"{number + 1} x {kind}: {failures} failures, {silent} booted once more, {left} left"
             sys.stderr.write(f"{line}, {time.monotonic() - begin:.0f} s\n")
     middle = round(statistics.median(times) * 1000, 1) if times else 0.0
     worst = round(max(times, default=0) * 1000, 1)
