@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from sandbox_runtime.vmm.launch import Launcher, Request
 from sandbox_runtime.vmm.tap import open_tap
 
 GROUP_BYTES = 1 << 30
+SHOWN = 20  # rounds between two words of progress
 TOLD = 5  # failures and left-overs that are printed; all are counted
 
 
@@ -56,6 +58,9 @@ def endure(launcher: Launcher, request: Request, group: str, rounds: int) -> End
         found = look(launcher.paths, group).since(before)
         left += len(found)
         told += [f"{kind} {number} left {thing}" for thing in found]
+        if (number + 1) % SHOWN == 0:
+            line = f"{number + 1} x {kind}: {failures} failures, {silent} booted once more, {left} left"
+            sys.stderr.write(f"{line}, {time.monotonic() - begin:.0f} s\n")
     middle = round(statistics.median(times) * 1000, 1) if times else 0.0
     worst = round(max(times, default=0) * 1000, 1)
     took = round(time.monotonic() - begin, 1)

@@ -35,10 +35,11 @@ def configure(channel: Channel, order: Order) -> None:
         order.spec.hostname or order.spec.id[:63],
         os.urandom(16).hex(),
     )
-    channel.call("configure", identity, SECONDS)
+    seconds = order.silence_seconds or SECONDS  # it has nothing to wait for
+    channel.call("configure", identity, seconds)
     net = network.in_guest(order.spec.nic)
     if net is not None:
-        channel.call("network", net, SECONDS)
+        channel.call("network", net, seconds)
 
 
 def mount(channel: Channel, plans: Plans) -> None:

@@ -60,7 +60,13 @@ AFTER = [
     "escape-codes",
 ]
 STARTED = ["run-events", "run-bad-code", "run-overflow", "run-garbage", "run-panic", "run-power-off"]
-PATIENT = ["silent", "mute", "half-a-frame", "pongs", "events"]  # the host waits two minutes for a slow guest
+PATIENT = [
+    "silent",
+    "mute",
+    "half-a-frame",
+    "pongs",
+    "events",
+]  # the host is patient with a slow guest, for a minute
 SMALL = ["garbage", "giant", "deep-json", "strange-stream", "run-overflow", "run-panic"]
 
 
