@@ -148,7 +148,7 @@ class Host:
     def _start_machine(self) -> None:
         host = this_host()
         templates = Templates(self.paths) if host.root else Templates(self.paths, Cgroup(""))
-        launcher = Launcher(self.paths, host, templates, _await_agent)
+        launcher = Launcher(self.paths, host, templates, await_agent)
         request = Request(
             id=self.id,
             guest=self.order.guest,
@@ -252,7 +252,7 @@ def reap_orphans() -> None:
             time.sleep(0.005)
 
 
-def _await_agent(port: socket.socket) -> None:
+def await_agent(port: socket.socket) -> None:
     """A template is ready when its agent is, and small and still."""
     channel = Channel(port)
     channel.greet(HELLO_SECONDS)
