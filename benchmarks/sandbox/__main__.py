@@ -26,6 +26,7 @@ from benchmarks.sandbox.crashes import crash_loop
 from benchmarks.sandbox.endurance import Endured, endure
 from benchmarks.sandbox.load_program import compile_load
 from benchmarks.sandbox.neighbours import Hosted, Neighbours, neighbours
+from benchmarks.sandbox.ninep import generic_kernel
 from benchmarks.sandbox.runc import Runc
 from benchmarks.sandbox.starts import Starts, measure_starts
 from benchmarks.sandbox.storage import Storage, storage
@@ -34,7 +35,11 @@ from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import MIB, GuestImage, Limits
 from sandbox_runtime.paths import Paths
+<<<<<<< HEAD
 from sandbox_runtime.supervisor.greeting import greet
+=======
+from sandbox_runtime.supervisor.host import await_agent
+>>>>>>> weigh
 from sandbox_runtime.vmm.accel import probe_accel
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
@@ -82,6 +87,7 @@ class Bench(NamedTuple):
     guest: GuestImage
     launcher: Launcher
     group: str
+    guest_cache: Path
 
     def request(self, memory_bytes: int) -> Request:
         """A machine of one processor."""
@@ -112,8 +118,10 @@ class Bench(NamedTuple):
 
     def storage(self) -> Storage:
         """The part of this name."""
+        asked, other = self.asked, self.asked.generic_kernel
+        ninep = build(Paths(self.paths.run, self.guest_cache), generic_kernel(other)) if other else None
         return storage(
-            self.launcher, self.request(STORED_IN), self.folder, self.asked.rounds, self.asked.milliseconds
+            self.launcher, self.request(STORED_IN), self.folder, asked.rounds, asked.milliseconds, ninep
         )
 
     def endurance(self) -> list[Endured]:
@@ -180,8 +188,13 @@ def measure(asked: argparse.Namespace, folder: Path) -> Results:
     paths = Paths(folder / "run", folder / "cache")
     group = f"bulkhead-benchmark-{os.getpid()}"
     templates = Templates(paths, Cgroup(f"{group}-templates"))
+<<<<<<< HEAD
     launcher = Launcher(paths, this_host(), templates, lambda vm: greet(vm).close())
     bench = Bench(asked, folder, paths, guest, launcher, group)
+=======
+    launcher = Launcher(paths, this_host(), templates, await_agent)
+    bench = Bench(asked, folder, paths, guest, launcher, group, cache)
+>>>>>>> weigh
     try:
         found = {name: PARTS[name](bench) for name in asked.parts or ("starts", "overhead", "storage")}
     finally:
@@ -218,6 +231,9 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, (default, what) in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (default {default})")
+    parser.add_argument(
+        "--generic-kernel", type=Path, help="an unpacked kernel package with 9p, as a reference"
+    )
     parser.add_argument("--cache", help="where the built guest is kept (default: the usual cache)")
     return parser
 

@@ -34,6 +34,7 @@ from sandbox_runtime.volumes.plan import DISK_FOLDER, VolumePlan, bind, plan_vol
 
 SECONDS = 120.0
 ROOT_BYTES = 768 * MIB
+ROOT = "/run/bulkhead/root/c0/merged"
 EVERY_DEVICE = {"devices": [{"allow": True, "access": "rwm"}]}
 DEVICE_MS = 60_000
 
@@ -83,8 +84,12 @@ def inside(
     volumes: Sequence[Volume],
     raw: Sequence[Disk],
     nic: Nic,
+    mounts: Sequence[GuestMount] = (),
 ) -> Iterator[Inside]:
-    """Boot, attach, mount, create. A volume is seen at `/<its name>`, `program` as `/bin/<its name>`."""
+    """Boot, attach, mount, create. A volume is seen at `/<its name>`, `program` as `/bin/<its name>`.
+
+    `mounts` are made besides, at targets below `ROOT`.
+    """
     paths, storage = launcher.paths, launcher.paths.storage(request.id)
     storage.mkdir(parents=True, exist_ok=True)
     plans = [_planned(paths, storage, volume, number) for number, volume in enumerate(volumes)]
@@ -107,7 +112,7 @@ def inside(
                 channel.call("network", card, SECONDS)
             for disk in (*raw, *root.disks, *(disk for plan in plans for disk in plan.disks)):
                 disks.attach(vm, disk)
-            for mount in (*root.mounts, *(mount for plan in plans for mount in plan.mounts)):
+            for mount in (*root.mounts, *(mount for plan in plans for mount in plan.mounts), *mounts):
                 channel.call("mount", _message(mount), SECONDS)
             _create(channel, volumes, plans, root.target)
             yield Inside(channel, vm)
@@ -123,7 +128,7 @@ def _planned(paths: Paths, storage: Path, volume: Volume, number: int) -> Volume
 
 def _room(paths: Paths, holder: str, storage: Path) -> Room:
     cache = LayerCache(paths.layers)
-    return Room(cache, paths.cache / "empty-disks", holder, "c0", storage, "/run/bulkhead/root/c0/merged")
+    return Room(cache, paths.cache / "empty-disks", holder, "c0", storage, ROOT)
 
 
 def _image(storage: Path, program: Path) -> Path:

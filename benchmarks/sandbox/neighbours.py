@@ -104,6 +104,7 @@ def neighbours(hosted: Hosted, rounds: int, seconds: float) -> Neighbours:
     calm: list[tuple[float, float]] = []
     found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
     with ExitStack() as stack:
+        stack.callback(hosted.plain.close)
         victims = [stack.enter_context(_sandbox_victim(hosted)), stack.enter_context(_plain_victim(hosted))]
         _both(victims, WARM_SECONDS)  # an emulator has the code of the first requests yet to make
         for number in range(rounds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ class Runc:
         subprocess.run(delete, capture_output=True, check=False)
         process.kill()
         process.communicate()
+
+    def close(self) -> None:
+        """Remove the group in those hierarchies where runc alone has made it."""
+        for directory in Path("/sys/fs/cgroup").glob(f"*/{self._group}"):
+            with suppress(OSError):  # others have groups below it, and remove them
+                directory.rmdir()
 
 
 def check() -> None:

@@ -58,7 +58,7 @@ def test_managed_fields_go_with_the_gate_unless_somebody_applied_the_pod(api: Ap
     opened(api, "platform", "bare")
     assert get_pod(api, "platform", "bare")["metadata"]["managedFields"]
     pod = opened(api, "platform", "made")
-    assert "managedFields" not in pod["metadata"]
+    assert "managedFields" not in str(pod["metadata"])
     assert serving.bind(pod, str(serving.explain("platform/made")["node"])) == ""
     assert "managedFields" not in get_pod(api, "platform", "made")["metadata"]
 
