@@ -35,11 +35,7 @@ from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import MIB, GuestImage, Limits
 from sandbox_runtime.paths import Paths
-<<<<<<< HEAD
-from sandbox_runtime.supervisor.greeting import greet
-=======
 from sandbox_runtime.supervisor.host import await_agent
->>>>>>> weigh
 from sandbox_runtime.vmm.accel import probe_accel
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
@@ -188,13 +184,8 @@ def measure(asked: argparse.Namespace, folder: Path) -> Results:
     paths = Paths(folder / "run", folder / "cache")
     group = f"bulkhead-benchmark-{os.getpid()}"
     templates = Templates(paths, Cgroup(f"{group}-templates"))
-<<<<<<< HEAD
-    launcher = Launcher(paths, this_host(), templates, lambda vm: greet(vm).close())
-    bench = Bench(asked, folder, paths, guest, launcher, group)
-=======
     launcher = Launcher(paths, this_host(), templates, await_agent)
     bench = Bench(asked, folder, paths, guest, launcher, group, cache)
->>>>>>> weigh
     try:
         found = {name: PARTS[name](bench) for name in asked.parts or ("starts", "overhead", "storage")}
     finally:

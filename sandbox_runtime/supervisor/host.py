@@ -263,11 +263,7 @@ def reap_orphans() -> None:
             time.sleep(0.005)
 
 
-<<<<<<< HEAD
-def _await_agent(vm: Vm) -> None:
-=======
-def await_agent(port: socket.socket) -> None:
->>>>>>> weigh
+def await_agent(vm: Vm) -> None:
     """A template is ready when its agent is, and small and still."""
     channel = greet(vm)
     try:
