@@ -109,9 +109,10 @@ class Mirror:
     def replace_pods(self, objects: Iterable[PodObject]) -> None:
         """The whole list of pods: those that are not in it are gone."""
         seen = set()
-        for found in objects:
-            seen.add(found.metadata.uid)
-            self.pod_changed(found)
+        with self.state.at_once():
+            for found in objects:
+                seen.add(found.metadata.uid)
+                self.pod_changed(found)
         for uid in self.pods.keys() - seen:
             self.pod_removed(uid)
 
@@ -289,10 +290,11 @@ class Mirror:
         self.cycle = Cycle(self.state, self._policy())
         self.judge = Judge(self.cycle)
         self._on_node.clear()
-        for record in self.pods.values():
-            placed, record.placed = record.placed, None
-            if record.holds:
-                self._put(record, placed)
+        with self.state.at_once():
+            for record in self.pods.values():
+                placed, record.placed = record.placed, None
+                if record.holds:
+                    self._put(record, placed)
 
     def _has_room_for(self, node: Node) -> bool:
         return node.gpus <= self.state.devices and all(
