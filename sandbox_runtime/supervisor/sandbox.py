@@ -24,6 +24,7 @@ from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import group, guest, starts
 from sandbox_runtime.supervisor.copying import Copying
 from sandbox_runtime.supervisor.deaths import Deaths
+from sandbox_runtime.supervisor.flood import NoNews
 from sandbox_runtime.supervisor.host import Host
 from sandbox_runtime.supervisor.logs import Log
 from sandbox_runtime.supervisor.loop import Loop
@@ -77,6 +78,7 @@ class Sandbox:
         self._start: dict[str, Any] = {}
         self._counted = False
         self._pulse: Pulse | None = None
+        self._no_news = NoNews()
 
     # --- deciding -------------------------------------------------------------------------------------------
 
@@ -256,11 +258,16 @@ class Sandbox:
         return self.host.channel
 
     def _guest_says(self, event: Any) -> None:
+        """Raises ProtocolViolation where it keeps saying what is no news."""
         if isinstance(event, messages.OutOfMemory):
+            before = self.state
             self.feed(words.OutOfMemory(event.id))
+            if self.state == before:
+                self._no_news.count(time.monotonic())
             return
         process = self.processes.get((event.id, event.exec_id))
         if process is None or process.code is not None:
+            self._no_news.count(time.monotonic())
             return
         process.code = event.code
         process.on_drained = lambda: self._process_over(process)

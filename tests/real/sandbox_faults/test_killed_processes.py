@@ -5,9 +5,11 @@ BULKHEAD_FAULT_CELLS says how many cells of the matrix are tried, spread over al
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -87,9 +89,9 @@ FIGURES = Figures()
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """The figures, whether or not anything failed."""
     yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(f"\n{FIGURES}")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
+        sys.stdout.write(f"\n{FIGURES}\n")
 
 
 @pytest.mark.parametrize("cell", chosen(), ids=str)
