@@ -95,9 +95,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--pods-of-variant",
         nargs="*",
-        default=FEWER,
+        default=(),
         metavar="NAME[:KIND]=N",
-        help="another number of pods for some (default: %(default)s)",
+        help=f"another number of pods for some, beside {' '.join(FEWER)}",
     )
     parser.add_argument("--standing", type=int, default=10_000, help="pods that stand in (c)")
     parser.add_argument("--rounds", type=int, default=3)
@@ -122,7 +122,7 @@ def _options() -> argparse.Namespace:
 
 def _pods(options: argparse.Namespace, variant: Variant, *, owned: bool) -> int:
     """How many pods a run has; what is said last, and of a kind alone, holds."""
-    said = dict(each.split("=", 1) for each in options.pods_of_variant)
+    said = dict(each.split("=", 1) for each in (*FEWER, *options.pods_of_variant))
     kind = "owned" if owned else "bare"
     return int(said.get(f"{variant.name}:{kind}", said.get(variant.name, options.pods)))
 
