@@ -2,6 +2,9 @@
 
 Phases, in seconds: `nodes` listed, decoded and handed over; `pods` likewise; `hand_over` is the part of both in which
 objects become nodes, shapes and charges. `cpu` is this process's own, `api_cpu` and `etcd_cpu` the servers' meanwhile.
+
+`--serve` times the whole `bulkhead serve` instead, from the start of its process until `/readyz` says so, with every
+pod a tenant's: `empty` on a ledger that knows nothing and is rebuilt from the cluster, `kept` on the one it left.
 """
 
 from __future__ import annotations
@@ -20,10 +23,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvloop
+import yaml
 
 from benchmarks.control_plane.binaries import binaries
-from benchmarks.control_plane.filling import fill
+from benchmarks.control_plane.filling import NAMESPACES, fill
 from benchmarks.control_plane.plane import ControlPlane
+from benchmarks.control_plane.ports import ControlPlaneBroken
+from benchmarks.extender.beside import ACCOUNT, Certificates, Serve
+from benchmarks.extender.world import RBAC
 from scheduler.kube.connection import Connection
 from scheduler.kube.convert import charge_of, node_of, shape_of
 from scheduler.kube.credentials import find
@@ -149,6 +156,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pods", type=int, default=150_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--pages", type=int, nargs="+", default=[PAGE], help="page sizes, which take turns")
+    parser.add_argument("--serve", action="store_true", help="the whole process, until it is ready")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "--against", nargs=3, metavar=("KUBECONFIG", "ETCD_PID", "API_PID"), help="one that is filled"
@@ -165,10 +173,16 @@ def main(argv: list[str] | None = None) -> int:
     else:
         with (
             tempfile.TemporaryDirectory() as directory,
-            ControlPlane(binaries("etcd", "kube-apiserver"), Path(directory) / "plane", {}) as plane,
+            ControlPlane(
+                binaries("etcd", "kube-apiserver"), Path(directory) / "plane", {ACCOUNT: ()}
+            ) as plane,
         ):
             fill(plane, options.nodes, options.pods)
-            runs = _runs(plane.kubeconfig(), (plane.pids[0], plane.pids[1]), options)
+            runs = (
+                _starts(plane, options.runs)
+                if options.serve
+                else _runs(plane.kubeconfig(), (plane.pids[0], plane.pids[1]), options)
+            )
     _print(runs, options)
     return 0
 
@@ -180,6 +194,39 @@ def _runs(kubeconfig: Path, pids: tuple[int, int], options: argparse.Namespace) 
         for _ in range(options.runs)
         for page in options.pages
     ]
+
+
+def _starts(plane: ControlPlane, runs: int) -> list[dict[str, float]]:
+    """Dead starts of the process itself, first on an empty ledger and then on the same one."""
+    api = plane.api()
+    for manifest in yaml.safe_load_all(RBAC.read_text()):
+        answer = api.create(manifest)
+        if not answer.ok:
+            raise ControlPlaneBroken(answer.message)
+    tenants = plane.directory / "tenants.yaml"
+    tenants.write_text("---\n".join(_tenant(number) for number in range(NAMESPACES)))
+    certificates = Certificates(plane.directory / "certificates")
+    found = []
+    for number in range(runs + 1):
+        store = f"sqlite://{plane.directory}/ledger-{number}"
+        times = {kind: _start(plane, certificates, tenants, store) for kind in ("empty", "kept")}
+        if number:  # the first one warms the server's cache, as in a cluster that runs
+            found.append({"page": PAGE, **times})
+    return found
+
+
+def _start(plane: ControlPlane, certificates: Certificates, tenants: Path, store: str) -> float:
+    began = time.perf_counter()
+    serve = Serve(plane, certificates, tenants, store, "--no-guide")
+    with serve:
+        serve.wait_ready()
+        return time.perf_counter() - began
+
+
+def _tenant(number: int) -> str:
+    quota = "quota:\n  default:\n    cpu: {guaranteed: 8000, max: 16000}\n    memory: {guaranteed: 32Ti, max: 64Ti}\n"
+    name = f"team-{number:02}"
+    return f"apiVersion: bulkhead.dev/v1\nkind: Tenant\nname: {name}\nnamespaces: [{name}]\n{quota}"
 
 
 def _print(runs: list[dict[str, float]], options: argparse.Namespace) -> None:

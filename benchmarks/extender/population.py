@@ -18,6 +18,9 @@ APPS: Final = 50
 SIZES: Final = ((100, 128), (250, 512), (500, 1024), (1000, 2048), (2000, 4096), (4000, 8192))
 """milli-CPU and MiB."""
 NODE_CPU, NODE_GIB, NODE_PODS = 32, 128, 110
+STANDING: Final = "standing"
+"""Label of pods that stand before a run and stay after it."""
+PODS_OF_NODE: Final = 10
 OVERHEAD: Final = {"cpu": "100m", "memory": "128Mi"}
 RUNTIME_CLASS: Final = {
     "apiVersion": "node.k8s.io/v1",
@@ -145,6 +148,23 @@ def pod(
     if gated:
         spec["schedulingGates"] = [{"name": GATE}]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def standing(number: int, nodes: int, *, apart: bool) -> dict[str, Any]:
+    """A pod that stands already: each tenant on nodes of its own, ten pods to a node. They are bare.
+
+    Args:
+        number: decides tenant, size and node.
+        nodes: how many there are.
+        apart: as in `pod`.
+    """
+    found = pod(number, apart=apart)
+    found["metadata"]["name"] = f"s{number:05}"
+    found["metadata"]["labels"][STANDING] = "yes"
+    block = nodes // TENANTS
+    place = number % TENANTS * block + number // TENANTS // PODS_OF_NODE % block
+    found["spec"]["nodeName"] = f"node-{place:05}"
+    return found
 
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,8 @@ def main() -> int:
         pods = settled(world, bindings, options.limit)
         found = checked(pods, options.nodes)
         found["seconds"] = round(bindings.times[-1][0] - began, 1)
-        found["packing"] = packing(pods, Path(name), world.tenants, options.nodes)
+        turns = {pod: turn for turn, (_, pod) in enumerate(bindings.times)}
+        found["packing"] = packing(pods, turns, Path(name), world.tenants, options.nodes)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return int(
         bool(
@@ -106,11 +107,15 @@ def reason(pod: dict[str, Any]) -> str:
 
 def cost(pod: dict[str, Any]) -> tuple[int, int]:
     """milli-CPU and MiB that it takes, by its manifest and the overhead that the API server put on it."""
-    overhead = pod["spec"].get("overhead", {})
-    parts = [pod["spec"]["containers"][0]["resources"]["requests"], overhead]
-    return sum(_milli(part["cpu"]) for part in parts if part), sum(
-        _mib(part["memory"]) for part in parts if part
-    )
+    cpu, memory = request(pod)
+    overhead = pod["spec"].get("overhead", {"cpu": "0m", "memory": "0Mi"})
+    return cpu + _milli(overhead["cpu"]), memory + _mib(overhead["memory"])
+
+
+def request(pod: dict[str, Any]) -> tuple[int, int]:
+    """milli-CPU and MiB that its container asks for."""
+    asked = pod["spec"]["containers"][0]["resources"]["requests"]
+    return _milli(asked["cpu"]), _mib(asked["memory"])
 
 
 def _milli(text: str) -> int:
@@ -156,39 +161,66 @@ def checked(pods: Pods, nodes: int) -> dict[str, Any]:
     }
 
 
-def packing(pods: Pods, directory: Path, tenants: Path, nodes: int) -> dict[str, float]:
-    """CPU and memory allocated, in per cent of the cluster: live, and by `replay` of the pods that quota let in.
+def packing(
+    pods: Pods, turns: Mapping[str, int], directory: Path, tenants: Path, nodes: int
+) -> dict[str, Any]:
+    """CPU and memory that containers asked for and got, in per cent of the cluster, as `replay` counts it.
 
-    Those are all pods of tenants that no limit held back, and what is bound of the others.
+    Once live, with the share that the sandboxes' overhead takes on top, and by `replay` of the pods that quota let in.
+    Those are all pods of tenants that no limit held back, and what is bound of the others. They are replayed twice: in
+    the order of their names, and in that in which the queue let them through, with those that still wait at the end.
+
+    Args:
+        pods: as the API server shows them at the end.
+        turns: by namespace/name, the place of a pod in the order of the bindings.
+        directory: for the files of the replay.
+        tenants: the tenant files.
+        nodes: how many.
     """
     at_limit = {pod["metadata"]["namespace"] for pod in pods if reason(pod) == "BorrowingLimitReached"}
     arrived = [pod for pod in pods if is_bound(pod) or pod["metadata"]["namespace"] not in at_limit]
-    arrived.sort(key=lambda pod: str(pod["metadata"]["name"]))
-    listing = [_fresh(pod) for pod in arrived]
-    (directory / "pods.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": listing}))
+    by_name = sorted(arrived, key=lambda pod: str(pod["metadata"]["name"]))
+    by_turn = sorted(by_name, key=lambda pod: turns.get(_path(pod), len(turns)))
     all_nodes = [population.node(number) for number in range(nodes)]
-    (directory / "nodes.json").write_text(
-        json.dumps({"apiVersion": "v1", "kind": "List", "items": all_nodes})
-    )
+    _write_list(directory / "nodes.json", all_nodes)
+    bound = [pod for pod in pods if is_bound(pod)]
+    return {
+        "live": {**allocated(list(map(request, bound)), nodes), "pods": len(bound)},
+        "live with overhead": allocated(list(map(cost, bound)), nodes),
+        "replay by name": replayed(by_name, directory, tenants),
+        "replay by turn": replayed(by_turn, directory, tenants),
+    }
+
+
+def allocated(parts: Sequence[tuple[int, int]], nodes: int) -> dict[str, float]:
+    """The sum of `parts` in per cent of that many nodes."""
+    room = (1000 * population.NODE_CPU * nodes, 1024 * population.NODE_GIB * nodes)
+    return {
+        name: round(100 * sum(each[column] for each in parts) / room[column], 2)
+        for column, name in enumerate(("cpu_milli", "memory_mib"))
+    }
+
+
+def replayed(arrivals: Pods, directory: Path, tenants: Path) -> dict[str, float]:
+    """What `replay` allocates of the nodes in `directory`, in per cent, and how many pods it places."""
+    _write_list(directory / "pods.json", [_fresh(pod) for pod in arrivals])
     files = [f"--nodes={directory}/nodes.json", f"--pods={directory}/pods.json", f"--tenants={tenants}"]
     argv = [sys.executable, "-m", "scheduler", "replay", *files, "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
-    replayed = json.loads(done.stdout)
-    replayed = replayed[0] if isinstance(replayed, list) else replayed
-    costs = [cost(pod) for pod in pods if is_bound(pod)]
-    room = (1000 * population.NODE_CPU * nodes, 1024 * population.NODE_GIB * nodes)
-    live = {
-        name: 100 * sum(each[column] for each in costs) / room[column]
-        for column, name in enumerate(("cpu", "memory"))
-    }
-    return {
-        **{f"live {name} %": round(value, 2) for name, value in live.items()},
-        **{f"replay {name} %": round(found["mean"], 2) for name, found in replayed["allocation_pct"].items()},
-        "live pods": len(costs),
-        "replay pods": replayed["placed"],
-    }
+    found = json.loads(done.stdout)
+    found = found[0] if isinstance(found, list) else found
+    percent = {name: round(spread["mean"], 2) for name, spread in found["allocation_pct"].items()}
+    return {**percent, "pods": found["placed"]}
+
+
+def _write_list(file: Path, items: Sequence[dict[str, Any]]) -> None:
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def _path(pod: dict[str, Any]) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
 def _fresh(pod: dict[str, Any]) -> dict[str, Any]:

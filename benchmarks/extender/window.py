@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -59,15 +59,17 @@ class Window:
     """Runs variants in one world.
 
     Args:
-        pods: how many pods a run has.
+        pods: how many pods a run of this variant has, bare or owned.
         limit_s: a variant that is not done by then is judged by what it bound so far.
     """
 
-    def __init__(self, world: World, pods: int, limit_s: float) -> None:
-        self._world, self._pods, self._limit_s = world, pods, limit_s
+    def __init__(self, world: World, pods: Callable[[Variant, bool], int], limit_s: float) -> None:
+        self._world, self._pods_of, self._limit_s = world, pods, limit_s
+        self._pods = 0
 
     def run(self, variant: Variant, *, owned: bool, arriving: bool) -> Run:
         """One run; afterwards no pod and no process of it is left."""
+        self._pods = self._pods_of(variant, owned)
         try:
             with contextlib.ExitStack() as stack:
                 return self._run(variant, owned=owned, arriving=arriving, stack=stack)

@@ -98,18 +98,29 @@ class World:
             if not more:
                 return found
 
-    def clear(self) -> None:
+    def stand(self, pods: int, *, apart: bool) -> None:
+        """Let so many pods stand, until `clear_all`."""
+        self.create_pods(population.standing(number, self.nodes, apart=apart) for number in range(pods))
+
+    def clear_all(self) -> None:
         """Take away every pod and every event."""
+        self._clear("")
+
+    def clear(self) -> None:
+        """Take away every event, and every pod but those that stand."""
+        self._clear(f"labelSelector=%21{population.STANDING}")
+
+    def _clear(self, selector: str) -> None:
         for number in range(population.TENANTS):
             namespace = population.team(number)
             for path in (
-                f"/api/v1/namespaces/{namespace}/pods",
+                f"/api/v1/namespaces/{namespace}/pods?{selector}",
                 f"/apis/events.k8s.io/v1/namespaces/{namespace}/events",
             ):
                 answer = self.api.delete(path)
                 if not answer.ok:
                     raise RuntimeError(answer.message)
-        while self.api.get("/api/v1/pods?limit=1").body["items"]:
+        while self.api.get(f"/api/v1/pods?limit=1&{selector}").body["items"]:
             time.sleep(0.1)
 
     # --- the start signal ---------------------------------------------------------------------------------------

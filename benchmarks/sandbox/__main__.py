@@ -1,8 +1,8 @@
 """`python -m benchmarks.sandbox [PART …]`: what a sandbox costs to start, to keep, to store in, and to live beside.
 
-Parts: `starts` (beside QEMU alone, ten at once, an idle sandbox's memory), `storage`, `neighbours`, `endurance`;
-without any, `starts` and `storage`. 0: every bar is met; 1: one is not; 2: this host cannot start a sandbox. Every
-figure is one of the accelerator that is named first: under emulation only the ratios mean something.
+Parts: `starts` (beside QEMU alone, ten at once), `overhead` (memory of an idle sandbox), `storage`, `neighbours`,
+`endurance`; without any, the first three. 0: every bar is met; 1: one is not; 2: this host cannot start a sandbox.
+Every figure is one of the accelerator that is named first: under emulation only the ratios mean something.
 """
 
 from __future__ import annotations
@@ -17,26 +17,32 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.sandbox import text
+from benchmarks.sandbox.crashes import crash_loop
 from benchmarks.sandbox.endurance import Endured, endure
+from benchmarks.sandbox.load_program import compile_load
 from benchmarks.sandbox.neighbours import Hosted, Neighbours, neighbours
+from benchmarks.sandbox.ninep import generic_kernel
 from benchmarks.sandbox.runc import Runc
 from benchmarks.sandbox.starts import Starts, measure_starts
 from benchmarks.sandbox.storage import Storage, storage
+from sandbox_runtime.command import overhead_command
 from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import MIB, GuestImage, Limits
 from sandbox_runtime.paths import Paths
-from sandbox_runtime.supervisor.greeting import greet
+from sandbox_runtime.supervisor.host import await_agent
 from sandbox_runtime.vmm.accel import probe_accel
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
 from sandbox_runtime.vmm.launch import Launcher, Request
 from sandbox_runtime.vmm.sizing import size_of
 from sandbox_runtime.vmm.templates import Templates
+from sandbox_runtime.volumes.syntax import parse_size
 
 CLONE_NEWNET = 0x40000000
 BUSYBOX = Path("/bin/busybox")
@@ -49,6 +55,7 @@ class Results(NamedTuple):
 
     accel: str
     starts: Starts | None
+    overhead: list[dict[str, Any]] | None
     storage: Storage | None
     neighbours: Neighbours | None
     endurance: list[Endured] | None
@@ -56,6 +63,10 @@ class Results(NamedTuple):
     def misses(self) -> list[str]:
         """The bars that are not met, with the figure."""
         found = [*self.starts.misses()] if self.starts else []
+        for row in self.overhead or []:
+            if row["total_bytes"] > row["bar_bytes"]:
+                said = f"{row['total_bytes'] / MIB:.1f} of {row['bar_bytes'] / MIB:.1f} MiB"
+                found.append(f"overhead at {row['memory_bytes'] // MIB} MiB: {said}")
         found += self.storage.misses() if self.storage else []
         for each in self.endurance or []:
             if each.failures or each.left:
@@ -72,6 +83,7 @@ class Bench(NamedTuple):
     guest: GuestImage
     launcher: Launcher
     group: str
+    guest_cache: Path
 
     def request(self, memory_bytes: int) -> Request:
         """A machine of one processor."""
@@ -83,13 +95,29 @@ class Bench(NamedTuple):
         """The part of this name."""
         asked = self.asked
         return measure_starts(
-            self.launcher, self.request, self.folder, asked.restores, asked.boots, asked.at_once
+            self.launcher, self.request(128 * MIB), self.folder, asked.restores, asked.boots, asked.at_once
         )
+
+    def overhead(self) -> list[dict[str, Any]]:
+        """The part of this name: what `bulkhead sandbox overhead` measures."""
+        self.use_guest()
+        options = overhead_command.defaults("--allow-emulation", "--json")
+        return overhead_command.measure(
+            self.paths, [parse_size(text) for text in overhead_command.SIZES], options
+        )
+
+    def use_guest(self) -> None:
+        """Let commands find the guest that is built already."""
+        if not self.paths.guest.is_symlink():
+            self.paths.cache.mkdir(parents=True, exist_ok=True)
+            self.paths.guest.symlink_to(self.guest.kernel.parents[1])
 
     def storage(self) -> Storage:
         """The part of this name."""
+        asked, other = self.asked, self.asked.generic_kernel
+        ninep = build(Paths(self.paths.run, self.guest_cache), generic_kernel(other)) if other else None
         return storage(
-            self.launcher, self.request(STORED_IN), self.folder, self.asked.rounds, self.asked.milliseconds
+            self.launcher, self.request(STORED_IN), self.folder, asked.rounds, asked.milliseconds, ninep
         )
 
     def endurance(self) -> list[Endured]:
@@ -108,13 +136,21 @@ class Bench(NamedTuple):
         shutil.copy(BUSYBOX, image / "bin")
         for name in SHELL.split():
             (image / "bin" / name).symlink_to("busybox")
-        self.paths.guest.symlink_to(self.guest.kernel.parents[1])
+        self.use_guest()
+        program = compile_load(self.folder, self.guest.kernel.parents[1] / "go-cache")
+        shutil.copy(program, image / "bin")
         plain = Runc(self.folder, image, self.group)
-        return neighbours(Hosted(self.paths, image, self.group, plain), self.asked.rounds, self.asked.seconds)
+        request = self.request(128 * MIB)._replace(id="crash", cgroup=Cgroup(f"{self.group}/crash"))
+        request.cgroup.create(512 * MIB, cpu_milli=1_000)
+        crashing = partial(crash_loop, self.launcher, request, program)
+        return neighbours(
+            Hosted(self.paths, image, self.group, plain, crashing), self.asked.rounds, self.asked.seconds
+        )
 
 
 PARTS: dict[str, Callable[[Bench], Any]] = {
     "starts": Bench.starts,
+    "overhead": Bench.overhead,
     "storage": Bench.storage,
     "neighbours": Bench.neighbours,
     "endurance": Bench.endurance,
@@ -148,12 +184,13 @@ def measure(asked: argparse.Namespace, folder: Path) -> Results:
     paths = Paths(folder / "run", folder / "cache")
     group = f"bulkhead-benchmark-{os.getpid()}"
     templates = Templates(paths, Cgroup(f"{group}-templates"))
-    launcher = Launcher(paths, this_host(), templates, lambda vm: greet(vm).close())
-    bench = Bench(asked, folder, paths, guest, launcher, group)
+    launcher = Launcher(paths, this_host(), templates, await_agent)
+    bench = Bench(asked, folder, paths, guest, launcher, group, cache)
     try:
-        found = {name: PARTS[name](bench) for name in asked.parts or ("starts", "storage")}
+        found = {name: PARTS[name](bench) for name in asked.parts or ("starts", "overhead", "storage")}
     finally:
         templates.collect(0)
+        Cgroup(f"{group}/crash").remove()
         Cgroup(group).remove()
     return Results(probe_accel(paths).kind, *(found.get(name) for name in PARTS))
 
@@ -185,6 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, (default, what) in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (default {default})")
+    parser.add_argument(
+        "--generic-kernel", type=Path, help="an unpacked kernel package with 9p, as a reference"
+    )
     parser.add_argument("--cache", help="where the built guest is kept (default: the usual cache)")
     return parser
 

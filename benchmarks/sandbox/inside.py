@@ -29,11 +29,12 @@ from sandbox_runtime.rootfs.plan import Disk, GuestMount
 from sandbox_runtime.supervisor import disks, network, shares
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.launch import Launcher, Request
-from sandbox_runtime.vmm.vm import reap
+from sandbox_runtime.vmm.vm import Vm, reap
 from sandbox_runtime.volumes.plan import DISK_FOLDER, VolumePlan, bind, plan_volume
 
 SECONDS = 120.0
 ROOT_BYTES = 768 * MIB
+ROOT = "/run/bulkhead/root/c0/merged"
 EVERY_DEVICE = {"devices": [{"allow": True, "access": "rwm"}]}
 DEVICE_MS = 60_000
 
@@ -49,8 +50,16 @@ class Output(NamedTuple):
 class Inside:
     """The container."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel, self._count = channel, 0
+    def __init__(self, channel: Channel, vm: Vm) -> None:
+        self._channel, self._count, self._vm = channel, 0, vm
+
+    def crash(self, argv: Sequence[str], seconds: float) -> None:
+        """Run a program that ends the guest's kernel, and wait until it has."""
+        process = json.dumps(oci.process(argv, (), "/", oci.ROOT, False))
+        stdio = messages.Stdio(0, 0, 0, False, 0, 0)
+        self._channel.request("exec", messages.Exec("main", "crash", process, stdio), lambda answer: None)
+        self._channel.flush()
+        self._vm.qmp.wait_event(frozenset({"SHUTDOWN", "GUEST_PANICKED"}), seconds)
 
     def run(self, argv: Sequence[str]) -> Output:
         """Run a program to its end."""
@@ -75,8 +84,12 @@ def inside(
     volumes: Sequence[Volume],
     raw: Sequence[Disk],
     nic: Nic,
+    mounts: Sequence[GuestMount] = (),
 ) -> Iterator[Inside]:
-    """Boot, attach, mount, create. A volume is seen at `/<its name>`, `program` as `/bin/<its name>`."""
+    """Boot, attach, mount, create. A volume is seen at `/<its name>`, `program` as `/bin/<its name>`.
+
+    `mounts` are made besides, at targets below `ROOT`.
+    """
     paths, storage = launcher.paths, launcher.paths.storage(request.id)
     storage.mkdir(parents=True, exist_ok=True)
     plans = [_planned(paths, storage, volume, number) for number, volume in enumerate(volumes)]
@@ -99,10 +112,10 @@ def inside(
                 channel.call("network", card, SECONDS)
             for disk in (*raw, *root.disks, *(disk for plan in plans for disk in plan.disks)):
                 disks.attach(vm, disk)
-            for mount in (*root.mounts, *(mount for plan in plans for mount in plan.mounts)):
+            for mount in (*root.mounts, *(mount for plan in plans for mount in plan.mounts), *mounts):
                 channel.call("mount", _message(mount), SECONDS)
             _create(channel, volumes, plans, root.target)
-            yield Inside(channel)
+            yield Inside(channel, vm)
 
 
 def _planned(paths: Paths, storage: Path, volume: Volume, number: int) -> VolumePlan:
@@ -115,7 +128,7 @@ def _planned(paths: Paths, storage: Path, volume: Volume, number: int) -> Volume
 
 def _room(paths: Paths, holder: str, storage: Path) -> Room:
     cache = LayerCache(paths.layers)
-    return Room(cache, paths.cache / "empty-disks", holder, "c0", storage, "/run/bulkhead/root/c0/merged")
+    return Room(cache, paths.cache / "empty-disks", holder, "c0", storage, ROOT)
 
 
 def _image(storage: Path, program: Path) -> Path:

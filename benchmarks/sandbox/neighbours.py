@@ -2,7 +2,7 @@
 
 A request is a line that a process in the container sends back. Every attack is made twice, from a sandbox and from a
 plain container, with the same limits; both victims are measured at the same time. Attacks are bounded: seconds, one
-processor, 256 MiB, and for the plain container 256 processes.
+processor, 256 MiB, and for the plain container 256 processes. Packets stay in a network namespace of the benchmark's.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from benchmarks.sandbox import runc
+from benchmarks.sandbox import links, runc
 from benchmarks.sandbox.runc import Runc
 from sandbox_runtime.errors import VmmFailed
 from sandbox_runtime.model import MIB
@@ -26,21 +26,26 @@ from sandbox_runtime.paths import Paths
 LINE = b"x" * 63 + b"\n"
 PAUSE_SECONDS = 0.005
 SETTLE_SECONDS = 0.5
+WARM_SECONDS = 3.0
 MEMORY = 256 * MIB
 ATTACKS = {
     "CPU burner": "for i in 1 2 3 4; do while :; do :; done & done; wait",
     "fork bomb": "f() { f | f & }; f; sleep 60",
     "memory hog": "while :; do head -c 1000000000 /dev/zero | tail -c 900000000 > /dev/null; done",
     "I/O flood": "while :; do dd if=/dev/zero of=/flood bs=1M count=200 conv=fsync; done 2> /dev/null",
+    "packet flood": f"exec /bin/load flood {links.TARGET}",
 }
-SKIPPED = [
-    "packet flood: neither side of this measurement has a network",
-    "guest kernel panic: from a plain container it would take this host down; for a sandbox it is tested",
-]
+PANIC = "kernel panics"
+ATTACKERS = ("sandbox", "runc")
+SKIPPED = [f"{PANIC} from runc: n/a, a plain container's kernel is the host's, and the host would be gone"]
 
 
 class Noise(NamedTuple):
-    """One attack from one kind of neighbour: 99th percentiles in milliseconds, and over the same victim's calm."""
+    """One attack from one kind of neighbour: 99th percentiles in milliseconds, and over the same victim's calm.
+
+    The last two, of an attack from a sandbox: over the same victim's percentile while a plain container does the
+    same; below 1 the wall helps. None where a plain container cannot.
+    """
 
     attack: str
     attacker: str
@@ -49,6 +54,8 @@ class Noise(NamedTuple):
     sandbox_over_calm: float
     runc_over_calm: float
     requests: int
+    sandbox_over_runc_attack: float | None = None
+    runc_over_runc_attack: float | None = None
 
 
 class Neighbours(NamedTuple):
@@ -67,18 +74,21 @@ class Hosted(NamedTuple):
     image: Path
     group: str
     plain: Runc
+    crashing: Callable[[], AbstractContextManager[None]]
 
     def words(self, command: str, *words: str) -> list[str]:
         """A command line of ours."""
         roots = ("--run-root", str(self.paths.run), "--cache-root", str(self.paths.cache))
         return [sys.executable, "-m", "sandbox_runtime", command, *roots, *words]
 
-    def sandbox(self, name: str, *argv: str) -> None:
+    def sandbox(self, name: str, *argv: str, network: Sequence[str] = ()) -> None:
         """Start one in the background."""
         limits = ("--memory", str(MEMORY), "--cpus", "1", "--allow-emulation", "--quiet", "--detach")
         group = ("--cgroup", f"{self.group}/{name}", "--name", name)
         done = subprocess.run(
-            self.words("run", *group, *limits, str(self.image), "--", *argv), capture_output=True, check=False
+            self.words("run", *group, *limits, *network, str(self.image), "--", *argv),
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             raise VmmFailed("start", done.stderr.decode(errors="replace"))
@@ -94,16 +104,37 @@ def neighbours(hosted: Hosted, rounds: int, seconds: float) -> Neighbours:
     calm: list[tuple[float, float]] = []
     found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
     with ExitStack() as stack:
+        stack.callback(hosted.plain.close)
         victims = [stack.enter_context(_sandbox_victim(hosted)), stack.enter_context(_plain_victim(hosted))]
+        _both(victims, WARM_SECONDS)  # an emulator has the code of the first requests yet to make
         for number in range(rounds):
             calm.append(_both(victims, seconds)[:2])
-            for attack in ATTACKS:
-                for attacker in ("sandbox", "runc")[:: -1 if number % 2 else 1]:
-                    with _attacking(hosted, attack, attacker, number):
-                        found.setdefault((attack, attacker), []).append(_both(victims, seconds))
+            for attack, attacker in _turns(number):
+                with _attacking(hosted, attack, attacker, number):
+                    found.setdefault((attack, attacker), []).append(_both(victims, seconds))
     quiet = [statistics.median(values) for values in zip(*calm, strict=True)]
     noise = [_noise(attack, attacker, values, quiet) for (attack, attacker), values in found.items()]
-    return Neighbours(round(quiet[0], 2), round(quiet[1], 2), noise, SKIPPED)
+    return Neighbours(round(quiet[0], 2), round(quiet[1], 2), _compared(noise), SKIPPED)
+
+
+def _turns(number: int) -> list[tuple[str, str]]:
+    """Every attack by everybody who can make it, in an order that changes from round to round."""
+    pairs = [(attack, attacker) for attack in ATTACKS for attacker in ATTACKERS[:: -1 if number % 2 else 1]]
+    return [*pairs, (PANIC, "sandbox")]
+
+
+def _compared(noise: list[Noise]) -> list[Noise]:
+    """Those of sandboxes over the same attack from a plain container."""
+    plain = {each.attack: each for each in noise if each.attacker == "runc"}
+    return [
+        each._replace(
+            sandbox_over_runc_attack=round(each.sandbox_p99_ms / other.sandbox_p99_ms, 2),
+            runc_over_runc_attack=round(each.runc_p99_ms / other.runc_p99_ms, 2),
+        )
+        if each.attacker == "sandbox" and (other := plain.get(each.attack))
+        else each
+        for each in noise
+    ]
 
 
 def _noise(attack: str, attacker: str, values: list[tuple[float, float, int]], calm: list[float]) -> Noise:
@@ -188,17 +219,17 @@ def _p99(times: list[float]) -> float:
 
 @contextmanager
 def _attacking(hosted: Hosted, attack: str, attacker: str, number: int) -> Iterator[None]:
-    name = f"attack{number}-{list(ATTACKS).index(attack)}"
-    argv = ("sh", "-c", ATTACKS[attack])
-    end: Callable[[], None]
-    if attacker == "sandbox":
-        hosted.sandbox(name, *argv)
-        end = lambda: hosted.remove(name)  # noqa: E731
-    else:
-        process = hosted.plain.start(name, argv, MEMORY)
-        end = lambda: hosted.plain.end(name, process)  # noqa: E731
-    try:
+    name = f"attack{number}-{'abcdefgh'[[*ATTACKS, PANIC].index(attack)]}{attacker[0]}"
+    with ExitStack() as stack:
+        if attack == PANIC:
+            stack.enter_context(hosted.crashing())
+        elif attacker == "sandbox":
+            network = links.TAP if attack == "packet flood" else ()
+            stack.callback(hosted.remove, name)
+            hosted.sandbox(name, "sh", "-c", ATTACKS[attack], network=network)
+        else:
+            space = stack.enter_context(links.joined()) if attack == "packet flood" else ""
+            process = hosted.plain.start(name, ("sh", "-c", ATTACKS[attack]), MEMORY, space)
+            stack.callback(hosted.plain.end, name, process)
         time.sleep(SETTLE_SECONDS)
         yield
-    finally:
-        end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ PERIOD_US = 100_000
 PIDS = 256  # a fork bomb without this would take the host, which is not ours alone
 
 
-def config(argv: Sequence[str], rootfs: Path, group: str, memory_bytes: int) -> dict[str, Any]:
-    """config.json: own namespaces, one processor, `memory_bytes`, few processes."""
+def config(
+    argv: Sequence[str], rootfs: Path, group: str, memory_bytes: int, network: str = ""
+) -> dict[str, Any]:
+    """config.json: own namespaces, one processor, `memory_bytes`, few processes; `network` names one to join."""
     mounts = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
@@ -31,7 +34,10 @@ def config(argv: Sequence[str], rootfs: Path, group: str, memory_bytes: int) -> 
         "root": {"path": str(rootfs), "readonly": False},
         "mounts": mounts,
         "linux": {
-            "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
+            "namespaces": [
+                *({"type": kind} for kind in ("pid", "ipc", "uts", "mount")),
+                {"type": "network"} | ({"path": network} if network else {}),
+            ],
             "resources": resources,
             "cgroupsPath": group,
         },
@@ -44,11 +50,13 @@ class Runc:
     def __init__(self, folder: Path, rootfs: Path, group: str) -> None:
         self._folder, self._rootfs, self._group = folder, rootfs, group
 
-    def start(self, name: str, argv: Sequence[str], memory_bytes: int) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, argv: Sequence[str], memory_bytes: int, network: str = ""
+    ) -> subprocess.Popen[bytes]:
         """A container whose streams are ours."""
         bundle = self._folder / name
         bundle.mkdir()
-        text = json.dumps(config(argv, self._rootfs, f"/{self._group}/{name}", memory_bytes))
+        text = json.dumps(config(argv, self._rootfs, f"/{self._group}/{name}", memory_bytes, network))
         (bundle / "config.json").write_text(text)
         return subprocess.Popen(
             ["runc", "--root", str(self._folder / "state"), "run", "--bundle", str(bundle), name],
@@ -63,6 +71,12 @@ class Runc:
         subprocess.run(delete, capture_output=True, check=False)
         process.kill()
         process.communicate()
+
+    def close(self) -> None:
+        """Remove the group in those hierarchies where runc alone has made it."""
+        for directory in Path("/sys/fs/cgroup").glob(f"*/{self._group}"):
+            with suppress(OSError):  # others have groups below it, and remove them
+                directory.rmdir()
 
 
 def check() -> None:

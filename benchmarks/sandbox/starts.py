@@ -6,22 +6,17 @@ import multiprocessing
 import socket
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.sandbox import bare
 from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import SandboxError, VmmFailed
-from sandbox_runtime.model import MIB
 from sandbox_runtime.supervisor.figures import cpu_us
 from sandbox_runtime.vmm.launch import Launcher, Request
-from sandbox_runtime.vmm.overhead import overhead
 from sandbox_runtime.vmm.vm import Vm
 
 RESTORE_BAR, BOOT_BAR, SPEED_UP_BAR = 1.5, 1.2, 8.0
-COSTS = (128 * MIB, 512 * MIB, 2048 * MIB)
-SETTLE_SECONDS = 1.0  # a guest that has just answered still writes pages
 
 
 class Beside(NamedTuple):
@@ -34,16 +29,6 @@ class Beside(NamedTuple):
     phases_ms: dict[str, float]
 
 
-class Cost(NamedTuple):
-    """Bytes that one idle sandbox takes, and the bar: 64 MiB and 2 % of its memory."""
-
-    memory_bytes: int
-    vmm_bytes: int
-    guest_bytes: int
-    total_bytes: int
-    bar_bytes: int
-
-
 class Starts(NamedTuple):
     """All of this part; `at_once_ms` sorted."""
 
@@ -51,7 +36,6 @@ class Starts(NamedTuple):
     boot: Beside
     boot_over_restore: float
     at_once_ms: list[float]
-    costs: list[Cost]
 
     def misses(self) -> list[str]:
         """The bars that are not met, with the figure."""
@@ -62,28 +46,17 @@ class Starts(NamedTuple):
             found.append(f"cold boot {self.boot.ratio} of bare QEMU, bar {BOOT_BAR}")
         if self.boot_over_restore < SPEED_UP_BAR:
             found.append(f"restore {self.boot_over_restore}x, bar {SPEED_UP_BAR}x")
-        for cost in self.costs:
-            if cost.total_bytes > cost.bar_bytes:
-                said = f"{cost.total_bytes / MIB:.1f} of {cost.bar_bytes / MIB:.1f} MiB"
-                found.append(f"{cost.memory_bytes // MIB} MiB: {said}")
         return found
 
 
 def measure_starts(
-    launcher: Launcher,
-    request: Callable[[int], Request],
-    folder: Path,
-    restored: int,
-    booted: int,
-    count: int,
+    launcher: Launcher, request: Request, folder: Path, restored: int, booted: int, count: int
 ) -> Starts:
-    """`request` makes one for so many bytes of memory; the counts are of restores, boots, and starts at once."""
-    small = request(COSTS[0])
-    restore = restores(launcher, small, folder, restored)
-    boot = boots(launcher, small, folder, booted)
-    many = at_once(launcher, small, count)
-    costs = [cost(launcher, request(memory), memory) for memory in COSTS]
-    return Starts(restore, boot, round(boot.ours_ms / restore.ours_ms, 1), many, costs)
+    """The counts are of restores, boots, and starts at once."""
+    restore = restores(launcher, request, folder, restored)
+    boot = boots(launcher, request, folder, booted)
+    many = at_once(launcher, request, count)
+    return Starts(restore, boot, round(boot.ours_ms / restore.ours_ms, 1), many)
 
 
 def restores(launcher: Launcher, request: Request, folder: Path, rounds: int) -> Beside:
@@ -117,19 +90,6 @@ def at_once(launcher: Launcher, request: Request, count: int) -> list[float]:
     for worker in workers:
         worker.join()
     return [round(value, 1) for value in found]
-
-
-def cost(launcher: Launcher, request: Request, memory_request: int) -> Cost:
-    """An idle sandbox without the process that owns it, which here is this benchmark."""
-    launcher.start(request).close()
-    _, vm = started(launcher, request)
-    try:
-        time.sleep(SETTLE_SECONDS)
-        found = overhead(vm)
-    finally:
-        vm.close()
-    bar = (64 << 20) + memory_request // 50
-    return Cost(memory_request, found.vmm_bytes, found.guest_resident_bytes, found.total_bytes, bar)
 
 
 def started(launcher: Launcher, request: Request) -> tuple[float, Vm]:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 from benchmarks.sandbox import nfs
 from benchmarks.sandbox.inside import Inside, inside
 from benchmarks.sandbox.load_program import compile_load
+from benchmarks.sandbox.ninep import MOUNT, TAG, NinepLauncher
 from sandbox_runtime.errors import HostUnfit
-from sandbox_runtime.model import MIB, NetKind, Nic, Volume, VolumeKind
+from sandbox_runtime.model import MIB, GuestImage, NetKind, Nic, Volume, VolumeKind
 from sandbox_runtime.rootfs.plan import Disk
 from sandbox_runtime.vmm.launch import Launcher, Request
 
@@ -30,6 +31,7 @@ BLOCKS = {"seq": 1 << 20, "rand": 4096}
 NO_DIRECT = frozenset({"tmpfs"})  # page cache is all that it is
 BAR, BARRED = 0.95, ("rootfs", "block volume", "emptyDir (disk)")
 HOST, RAW = "host", "raw disk"
+NINEP, RAW_NINEP = "hostPath (9p)", "raw disk (9p's guest)"
 
 
 class Work(NamedTuple):
@@ -79,11 +81,22 @@ Runner = Callable[[Sequence[str]], bytes]
 Figures = dict[tuple[str, Work], list[float]]  # by way and work, one for each round
 
 
-def storage(launcher: Launcher, request: Request, folder: Path, rounds: int, milliseconds: int) -> Storage:
-    """Measure. `request` is booted, not restored: virtiofs needs that."""
+def storage(
+    launcher: Launcher,
+    request: Request,
+    folder: Path,
+    rounds: int,
+    milliseconds: int,
+    ninep: GuestImage | None = None,
+) -> Storage:
+    """Measure. `request` is booted, not restored: virtiofs needs that. `ninep` is a guest whose kernel has 9p."""
     folder.chmod(0o711)  # directories in it are shared as a stranger sees them
     program = compile_load(folder, launcher.paths.cache / "go-cache")
-    skipped = ["9p: the guest's kernel has none (linux-image-cloud-amd64 is built without CONFIG_NET_9P)"]
+    skipped = (
+        []
+        if ninep
+        else [f"{NINEP}: n/a, linux-image-cloud-amd64 has none; --generic-kernel names one that has"]
+    )
     with ExitStack() as stack:
         volumes, nic = _volumes(folder, stack, skipped)
         raw = Disk("raw", (_file(folder / "raw.img"),))
@@ -91,6 +104,8 @@ def storage(launcher: Launcher, request: Request, folder: Path, rounds: int, mil
             inside(launcher, request._replace(use_template=False), program, volumes, [raw], nic)
         )
         ways = _ways(found, program, folder, volumes)
+        if ninep:
+            ways |= _over_ninep(launcher, request._replace(id="bench9", guest=ninep), program, folder, stack)
         figures: Figures = {key: [] for key in product(ways, WORKS)}
         for number in range(rounds):
             for work in WORKS:
@@ -141,12 +156,7 @@ def _ways(
     def on_host(words: Sequence[str]) -> bytes:
         return subprocess.run([str(program), *words], capture_output=True, check=True).stdout
 
-    def in_guest(words: Sequence[str]) -> bytes:
-        output = found.run(["/bin/load", *words])
-        if output.code:
-            raise OSError(output.stderr.decode(errors="replace").strip())
-        return output.stdout
-
+    in_guest = _in_guest(found)
     places = {NAMES[volume.name]: (in_guest, f"/{volume.name}/file") for volume in volumes}
     return {
         HOST: (on_host, str(folder / "raw.img")),
@@ -154,6 +164,31 @@ def _ways(
         "rootfs": (in_guest, "/file"),
         **places,
     }
+
+
+def _over_ninep(
+    launcher: Launcher, request: Request, program: Path, folder: Path, stack: ExitStack
+) -> dict[str, tuple[Runner, str]]:
+    """A second guest with another kernel, so with a raw disk of its own to be compared with."""
+    directory = folder / "ninep"
+    directory.mkdir()
+    raw = Disk("raw", (_file(folder / "raw9.img"),))
+    cold = request._replace(use_template=False)
+    found = stack.enter_context(
+        inside(NinepLauncher(launcher, directory), cold, program, (), [raw], Nic(), [MOUNT])
+    )
+    runner = _in_guest(found)
+    return {RAW_NINEP: (runner, "serial:raw"), NINEP: (runner, f"/{TAG}/file")}
+
+
+def _in_guest(found: Inside) -> Runner:
+    def run(words: Sequence[str]) -> bytes:
+        output = found.run(["/bin/load", *words])
+        if output.code:
+            raise OSError(output.stderr.decode(errors="replace").strip())
+        return output.stdout
+
+    return run
 
 
 def _measure(
@@ -170,6 +205,11 @@ def _measure(
     into.append(amount / done["seconds"])
 
 
+def _raw(way: str) -> str:
+    """The raw disk of the same guest."""
+    return RAW_NINEP if way in (NINEP, RAW_NINEP) else RAW
+
+
 def _rows(
     ways: dict[str, tuple[Runner, str]], figures: dict[tuple[str, Work], list[float]], rounds: int
 ) -> list[Row]:
@@ -177,8 +217,9 @@ def _rows(
     return [
         Row(
             way, work, round(middle[way, work], 1), work.unit,
-            round(middle[way, work] / middle[RAW, work], 3), round(middle[way, work] / middle[HOST, work], 3), rounds,
+            round(middle[way, work] / middle[_raw(way), work], 3),
+            round(middle[way, work] / middle[HOST, work], 3), rounds,
         )
         for way, work in product(ways, WORKS)
-        if middle[way, work] and middle[RAW, work] and middle[HOST, work]
+        if middle[way, work] and middle[_raw(way), work] and middle[HOST, work]
     ]  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.sandbox.starts import Cost, Starts
-from benchmarks.sandbox.storage import Storage
+from benchmarks.sandbox.starts import Starts
+from benchmarks.sandbox.storage import NAMES, NINEP, Row, Storage
 from sandbox_runtime.model import MIB
+
+VIRTIOFS = NAMES["virtiofs"]
 
 
 def plain(value: Any) -> Any:
@@ -21,6 +23,7 @@ def table(results: Any, misses: list[str]) -> str:
     lines = [f"accel={results.accel}"]
     if results.starts:
         lines += _starts(results.starts)
+    lines += [_overhead(row) for row in results.overhead or []]
     if results.storage:
         lines += _storage(results.storage)
     if results.neighbours:
@@ -45,29 +48,49 @@ def _starts(starts: Starts) -> list[str]:
     many = starts.at_once_ms
     lines.append(f"restore is {starts.boot_over_restore}x faster than cold boot")
     lines.append(f"{len(many)} at once: {many[0]} to {many[-1]} ms")
-    return lines + [_cost(cost) for cost in starts.costs]
+    return lines
 
 
-def _cost(cost: Cost) -> str:
-    parts = f"VMM {cost.vmm_bytes / MIB:.1f} + guest {cost.guest_bytes / MIB:.1f} = {cost.total_bytes / MIB:.1f} MiB"
-    return f"idle sandbox of {cost.memory_bytes // MIB:5} MiB: {parts}, bar {cost.bar_bytes / MIB:.1f} MiB"
+def _overhead(row: dict[str, Any]) -> str:
+    mib = {name.removesuffix("_bytes"): value / MIB for name, value in row.items() if name.endswith("_bytes")}
+    return (
+        f"idle sandbox of {mib['memory']:5.0f} MiB: VMM {mib['vmm']:.1f} + translated code {mib['translated']:.1f} + "
+        f"supervisor {mib['helper']:.1f} + guest {mib['guest']:.1f} = {mib['total']:.1f} MiB, bar {mib['bar']:.1f}; "
+        f"of it {mib['guest_template']:.1f} the template's, so {mib['further']:.1f} for each further one"
+    )
 
 
 def _storage(storage: Storage) -> list[str]:
-    lines = [f"{'way':20} {'work':22} {'figure':>10} {'':5} of raw disk  of host"]
+    """Over virtiofs and 9p: by how much a way beats the same work there, each over the raw disk of its guest."""
+    raw = {(row.way, row.work): row.of_raw for row in storage.rows}
+    lines = [f"{'way':22} {'work':20} {'figure':>10} {'':5} of raw disk  of host  over virtiofs  over 9p"]
     for row in storage.rows:
         work = " ".join(row.work)
-        figures = f"{row.figure:10.1f} {row.unit:5} {row.of_raw:11.2f} {row.of_host:8.2f}"
-        lines.append(f"{row.way:20} {work:22} {figures}")
+        beside = "".join(
+            _over(row, raw.get((way, row.work), 0.0), width) for way, width in ((VIRTIOFS, 15), (NINEP, 9))
+        )
+        figures = f"{row.figure:10.1f} {row.unit:5} {row.of_raw:11.2f} {row.of_host:8.2f}{beside}"
+        lines.append(f"{row.way:22} {work:20} {figures}")
     return lines + [f"left out: {why}" for why in storage.skipped]
+
+
+def _over(row: Row, other: float, width: int) -> str:
+    return f"{row.of_raw / other:{width}.2f}" if other else f"{'n/a':>{width}}"
 
 
 def _neighbours(found: Any) -> list[str]:
     calm = f"sandbox {found.calm_sandbox_p99_ms} ms, runc {found.calm_runc_p99_ms} ms"
     lines = [f"calm, 99th percentile of a request: {calm}"]
-    lines += [
-        f"{each.attack:12} from {each.attacker:8} sandbox {each.sandbox_p99_ms:8.2f} ms ({each.sandbox_over_calm:.1f}x)"
-        f"  runc {each.runc_p99_ms:8.2f} ms ({each.runc_over_calm:.1f}x)"
-        for each in found.noise
-    ]
+    for each in found.noise:
+        beside = (
+            ""
+            if each.sandbox_over_runc_attack is None
+            else (
+                f"  over the same from runc: {each.sandbox_over_runc_attack:.2f}, {each.runc_over_runc_attack:.2f}"
+            )
+        )
+        lines.append(
+            f"{each.attack:13} from {each.attacker:8} sandbox {each.sandbox_p99_ms:8.2f} ms "
+            f"({each.sandbox_over_calm:.1f}x)  runc {each.runc_p99_ms:8.2f} ms ({each.runc_over_calm:.1f}x){beside}"
+        )
     return lines + [f"left out: {why}" for why in found.skipped]

@@ -11,7 +11,7 @@ from pathlib import Path
 from sandbox_runtime.command import places
 from sandbox_runtime.command.progress import showing
 from sandbox_runtime.errors import HostUnfit, SandboxError
-from sandbox_runtime.guest import build
+from sandbox_runtime.guest.build import build
 
 
 def main(argv: list[str]) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sandbox_runtime.command.progress import Progress
 from sandbox_runtime.errors import SandboxError
-from sandbox_runtime.guest import build
+from sandbox_runtime.guest.build import build
 from sandbox_runtime.lifecycle import journal, recover
 from sandbox_runtime.model import ContainerSpec
 from sandbox_runtime.paths import Paths

@@ -12,6 +12,7 @@ _COMMON = " ".join(
         "panic=-1 reboot=t",  # a dead kernel ends the VMM at once, by triple fault, instead of hanging
         "random.trust_cpu=on",  # the agent reseeds from the host anyway
         "cryptomgr.notests",
+        "initcall_blacklist=tracer_init_tracefs",  # a file system of ten thousand files for tracing this kernel: 10 MiB
     )
 )
 

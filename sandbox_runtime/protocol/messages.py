@@ -100,7 +100,7 @@ class SetClock(NamedTuple):
 
 
 class Mount(NamedTuple):
-    """One mount. `kind`: erofs, ext4, xfs, overlay, tmpfs, nfs, nfs4, virtiofs, bind.
+    """One mount. `kind`: erofs, ext4, xfs, overlay, tmpfs, nfs, nfs4, virtiofs, 9p, bind.
 
     `source`: `scsi:LUN`, `serial:TEXT` or a /dev path for block devices (waited for, at most `wait_ms`); a directory
     for bind, where `subpath` is resolved below it without ever leaving it; a tag for virtiofs; `host:/path` for nfs.

@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import struct
 from collections.abc import Callable
@@ -143,7 +142,7 @@ class LayerCache:
         return found
 
     def _build(self, key: str, holder: str, build: Build) -> Layer | None:
-        temporary = self.directory / "building" / f"{key}.{secrets.token_hex(8)}"
+        temporary = self.directory / "building" / f"{key}.{os.urandom(8).hex()}"
         temporary.mkdir()
         try:
             with full_disk_told(
@@ -165,7 +164,7 @@ class LayerCache:
             shutil.rmtree(left, ignore_errors=True)
         stale = self.image(key).parent
         if stale.exists():
-            aside = self.directory / "building" / f"{key}.{secrets.token_hex(8)}"
+            aside = self.directory / "building" / f"{key}.{os.urandom(8).hex()}"
             stale.rename(aside)
             sync_directory(stale.parent)
             shutil.rmtree(aside, ignore_errors=True)

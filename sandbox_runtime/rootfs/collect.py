@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -52,7 +52,7 @@ def collect(cache: LayerCache, budget: int, live: Collection[str] | None = None)
         candidates = _candidates(cache, live)
         chosen = victims(candidates, budget)
         for victim in chosen:
-            aside = cache.directory / "building" / f"{victim.key}.{secrets.token_hex(8)}"
+            aside = cache.directory / "building" / f"{victim.key}.{os.urandom(8).hex()}"
             cache.image(victim.key).parent.rename(aside)
             doomed.append(aside)
         sync_directory(cache.directory / "images")

@@ -8,7 +8,6 @@ container gets a copy of the few hundred KiB that mkfs wrote.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -84,7 +83,7 @@ def _template(templates: Path, size: int, owner: RootOwner, folders: tuple[str, 
 def _format(templates: Path, final: Path, size: int, owner: RootOwner, folders: tuple[str, ...]) -> None:
     for left in templates.glob(f".{final.name}.*.tmp"):  # of somebody who died holding the lock
         shutil.rmtree(left, ignore_errors=True)
-    room = templates / f".{final.name}.{secrets.token_hex(4)}.tmp"
+    room = templates / f".{final.name}.{os.urandom(4).hex()}.tmp"
     room.mkdir()
     try:
         _skeleton(room / "tree", owner, folders)

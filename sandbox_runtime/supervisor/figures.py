@@ -89,7 +89,8 @@ class Figures:
             return {"error": "the sandbox does not run"}
         containers = sum(each.get("memory_bytes", 0) for each in self._kept.get("containers", ()))
         found = overhead(vm, self._helpers(), containers)
-        return found._asdict() | {"total_bytes": found.total_bytes}
+        sums = {name: getattr(found, name) for name in ("guest_bytes", "total_bytes", "further_bytes")}
+        return found._asdict() | sums
 
     def _helpers(self) -> list[int]:
         """All processes of the sandbox but QEMU: ourselves, who cleans up after us, the virtiofsds."""

@@ -151,7 +151,7 @@ class Host:
     def _start_machine(self) -> None:
         host = this_host()
         templates = Templates(self.paths) if host.root else Templates(self.paths, Cgroup(""))
-        launcher = Launcher(self.paths, host, templates, _await_agent)
+        launcher = Launcher(self.paths, host, templates, await_agent)
         request = Request(
             id=self.id,
             guest=self.order.guest,
@@ -263,7 +263,7 @@ def reap_orphans() -> None:
             time.sleep(0.005)
 
 
-def _await_agent(vm: Vm) -> None:
+def await_agent(vm: Vm) -> None:
     """A template is ready when its agent is, and small and still."""
     channel = greet(vm)
     try:

@@ -77,7 +77,7 @@ class Accelerator(NamedTuple):
     """What executes the guest. `code_mib` bounds the translated code of an emulator, which is memory of the host."""
 
     kind: AccelKind
-    code_mib: int = 64
+    code_mib: int = 32
 
     def argv(self) -> list[str]:
         """KVM with the host's CPU; the emulator with its default model, which is the fastest it has."""

@@ -13,7 +13,13 @@ from sandbox_runtime.vmm import confine
 from sandbox_runtime.vmm.confine import Confinement
 from sandbox_runtime.vmm.processes import Process
 
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",
+    # mallopt(3): one heap for all threads, and what is freed goes back; both are memory of every sandbox
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
 
 
 class Child(NamedTuple):

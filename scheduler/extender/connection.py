@@ -18,16 +18,36 @@ LINGER_SECONDS = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+class Caller(Protocol):
+    """A connection as its server sees it."""
+
+    def is_late(self, now: float) -> bool:
+        """Whether it has run out of time."""
+        ...
+
+    def expire(self) -> None:
+        """End what is late."""
+        ...
+
+    def retire(self) -> None:
+        """Close as soon as what is under way is answered."""
+        ...
+
+    def abort(self) -> None:
+        """Cut off."""
+        ...
+
+
 class Host(Protocol):
     """What a connection needs of its server."""
 
     routes: Routes
     limits: Limits
     draining: bool
-    connections: set[Connection]
+    connections: set[Caller]
     clock: Callable[[], float]
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: Caller) -> None:
         """A connection is gone."""
         ...
 

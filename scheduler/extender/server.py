@@ -13,13 +13,15 @@ import ssl
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import structlog
 
-from scheduler.extender.connection import Connection
+from scheduler.extender.connection import Caller, Connection
 from scheduler.extender.errors import UnusableTls
 from scheduler.extender.http import Limits, Request, Response, Routes, refusal
+from scheduler.extender.http2 import Http2Connection
 from scheduler.extender.wire import STATUS
 
 BACKLOG = 128
@@ -51,13 +53,28 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     # A resumed session would skip the check of the caller's certificate, and so its expiry.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
     try:
         context.load_cert_chain(files.certificate, files.key)
         context.load_verify_locations(files.client_ca)
     except (OSError, ssl.SSLError) as error:
         raise UnusableTls(f"{files.certificate}, {files.key}, {files.client_ca}: {error}") from error
     return context
+
+
+class Arriving(asyncio.Protocol):
+    """A connection until its handshake has chosen what it speaks."""
+
+    def __init__(self, host: Server) -> None:
+        self._host = host
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand over to who speaks it."""
+        handshake = transport.get_extra_info("ssl_object")
+        speaks_h2 = handshake is not None and handshake.selected_alpn_protocol() == "h2"
+        chosen = Http2Connection(self._host) if speaks_h2 else Connection(self._host)
+        cast(asyncio.Transport, transport).set_protocol(chosen)
+        chosen.connection_made(transport)
 
 
 class Server:
@@ -80,7 +97,7 @@ class Server:
         self.routes = routes
         self.limits = limits or Limits()
         self.draining = False
-        self.connections: set[Connection] = set()
+        self.connections: set[Caller] = set()
         self._departure = asyncio.Event()
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
         self.handshakes: dict[asyncio.Task[None], None] = {}
@@ -160,7 +177,7 @@ class Server:
         seconds = self.limits.handshake_seconds if self._context else None
         try:
             await loop.connect_accepted_socket(
-                lambda: Connection(self),
+                lambda: Arriving(self),
                 accepted,
                 ssl=self._context,
                 ssl_handshake_timeout=seconds,
@@ -183,7 +200,7 @@ class Server:
 
     # --- called by connections ------------------------------------------------------------------------------
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: Caller) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
         self._departure.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from scheduler.kube.objects import (
@@ -24,6 +25,7 @@ from scheduler.model import (
     GPU_MILLI,
     MEMORY,
     PODS,
+    Amounts,
     Gpu,
     Node,
     Requirement,
@@ -82,24 +84,35 @@ def shape_of(pod: PodObject, tenant: str) -> Shape:
     )
 
 
-def charge_of(pod: PodObject, tenant: str, pool: str, runtime_class: RuntimeClass | None) -> Charge:
-    """What the pod takes of its tenant's quota.
+def charged_amounts(spec: PodSpec, runtime_class: RuntimeClass | None) -> Amounts:
+    """What a pod takes of its tenant's quota.
 
     The overhead is the one that the API server wrote into the pod, which kube-scheduler and the kubelet count too; a
     pod without one is charged what its RuntimeClass says today.
     """
-    charged = dict(cost(pod_requests(pod.spec), runtime_class))
-    if pod.spec.overhead and runtime_class is not None:
+    charged = dict(cost(pod_requests(spec), runtime_class))
+    if spec.overhead and runtime_class is not None:
         charged["cpu"] = charged.get("cpu", 0) - runtime_class.overhead_cpu_milli
         charged["memory"] = charged.get("memory", 0) - runtime_class.overhead_memory_mib
-    if pod.spec.overhead:
-        charged = total(charged, _amounts(pod.spec.overhead))
+    if spec.overhead:
+        charged = total(charged, _amounts(spec.overhead))
+    return amounts(charged)
+
+
+def charge_of(
+    pod: PodObject,
+    tenant: str,
+    pool: str,
+    runtime_class: RuntimeClass | None,
+    charged: Amounts | None = None,
+) -> Charge:
+    """What the pod takes, and of whom; `charged` where its amounts are known already."""
     controller = next((owner.uid for owner in pod.metadata.owner_references if owner.controller), "")
     return Charge(
         uid=pod.metadata.uid,
         node=pod.spec.node_name,
         tenant=tenant,
-        amounts=amounts(charged),
+        amounts=charged_amounts(pod.spec, runtime_class) if charged is None else charged,
         pool=pool,
         runtime_class=pod.spec.runtime_class_name,
         priority=pod.spec.priority,
@@ -108,6 +121,7 @@ def charge_of(pod: PodObject, tenant: str, pool: str, runtime_class: RuntimeClas
     )
 
 
+@lru_cache(1 << 12)
 def seconds_of(timestamp: str | None) -> float:
     """RFC 3339 as seconds since 1970; 0 where there is none or it cannot be read."""
     try:

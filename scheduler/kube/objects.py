@@ -32,7 +32,6 @@ class Metadata(msgspec.Struct, rename="camel", gc=False):
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
     owner_references: tuple[Owner, ...] = ()
 
 
@@ -129,17 +128,7 @@ class PodSpec(msgspec.Struct, rename="camel", gc=False):
     scheduling_gates: tuple[Gate, ...] = ()
     scheduler_name: str = ""
     priority: int = 0
-    preemption_policy: str = ""
     scheduling_group: SchedulingGroup | None = None
-
-
-class Condition(msgspec.Struct, rename="camel", gc=False):
-    """A condition of a pod or a node."""
-
-    type: str
-    status: str = ""
-    reason: str = ""
-    message: str = ""
 
 
 class PodStatus(msgspec.Struct, rename="camel", gc=False):
@@ -147,8 +136,6 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
 
     phase: str = ""
     qos_class: str = ""
-    nominated_node_name: str = ""
-    conditions: tuple[Condition, ...] = ()
 
 
 class PodObject(msgspec.Struct, gc=False):

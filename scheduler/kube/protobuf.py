@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from scheduler.kube.objects import (
     Affinity,
-    Condition,
     Container,
     Expression,
     Gate,
@@ -51,7 +50,6 @@ _TIME: Final = messages["Time"].FromString
 _TOLERATION: Final = messages["Toleration"].FromString
 _AFFINITY: Final = messages["Affinity"].FromString
 _SPREAD: Final = messages["Spread"].FromString
-_CONDITION: Final = messages["Condition"].FromString
 
 
 def pod(content: bytes) -> PodObject:
@@ -89,7 +87,6 @@ def _metadata(found: Any) -> Metadata:
         _time(found.created),
         _time(found.deleted),
         dict(map(_label, found.labels)),
-        {pair.key: pair.value for pair in map(_PAIR, found.annotations)},
         tuple(map(_owner, found.owners)),
     )
 
@@ -109,19 +106,12 @@ def _pod_spec(found: Any) -> PodSpec:
         tuple(map(_gate, found.gates)),
         found.scheduler,
         found.priority,
-        found.preemption,
         SchedulingGroup(found.group.name) if found.HasField("group") else None,
     )
 
 
 def _pod_status(found: Any) -> PodStatus:
-    conditions = tuple(
-        [
-            Condition(each.type, each.status, each.reason, each.message)
-            for each in map(_CONDITION, found.conditions)
-        ]
-    )
-    return PodStatus(found.phase, found.qos, found.nominated, conditions)
+    return PodStatus(found.phase, found.qos)
 
 
 def _amounts(entries: Iterable[bytes]) -> Quantities:

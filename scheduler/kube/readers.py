@@ -162,6 +162,7 @@ class ProtobufReader(Generic[T]):
     def __init__(self, decode: Callable[[bytes], T]) -> None:
         self._decode = decode
         self._event = messages["Event"].FromString
+        self._page: tuple[bytes, Any] | None = None
         self.junk = 0
 
     def splitter(self) -> Splitter:
@@ -171,14 +172,16 @@ class ProtobufReader(Generic[T]):
     def head(self, body: bytes) -> ListMetadata | None:
         """See `Reader`."""
         try:
-            metadata = messages["List"].FromString(unwrapped(body)).metadata
+            found = messages["List"].FromString(unwrapped(body))
         except JUNK:
             return None
-        return ListMetadata(metadata.version, metadata.more)
+        self._page = body, found
+        return ListMetadata(found.metadata.version, found.metadata.more)
 
     def page(self, body: bytes) -> tuple[ListMetadata, Iterator[list[T]]]:
         """See `Reader`."""
-        found = messages["List"].FromString(unwrapped(body))
+        ahead, self._page = self._page, None
+        found = ahead[1] if ahead and ahead[0] is body else messages["List"].FromString(unwrapped(body))
         metadata = ListMetadata(found.metadata.version, found.metadata.more)
         return metadata, map(self._decoded, _batches(found.items))
 

@@ -2,6 +2,11 @@
 
 Protobuf keeps what it does not know, so the object goes back as it came but for the gates, the affinity, and the two
 parts that the server keeps by itself: the status, which this write cannot touch, and the managed fields.
+
+Managed fields say which client wrote what, and cost the API server a third of each write to a pod: it takes the whole
+object apart to compare it. They matter to whoever applies (server-side apply). An update whose one entry is empty drops
+them, and from then on an object without any is not tracked until somebody applies it (structured merge,
+`skipNonAppliedManager`): what stands then counts as "before-first-apply".
 """
 
 from __future__ import annotations
@@ -12,12 +17,17 @@ from scheduler.kube.readers import MAGIC
 from scheduler.kube.wire import messages
 
 PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+PROTOBUF_METADATA_ONLY: Final = f"{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _POD: Final = messages["Pod"].FromString
 _GATE: Final = messages["Gate"].FromString
+_MANAGER: Final = messages["Manager"].FromString
+_NONE: Final = b""  # an entry that says nothing
 
 
-def opened(raw: bytes, gate: str, node: str = "") -> bytes | None:
+def opened(raw: bytes, gate: str, node: str = "", *, untracked: bool = False) -> bytes | None:
     """The body of a PUT that removes the gate and, with a node, lets the pod stand on that one only.
+
+    With `untracked` it also drops the managed fields of a pod that nobody has ever applied.
 
     Its resourceVersion is the one that the pod was read at: whoever changed it meanwhile wins (409). None where a merge
     patch has to say it, since the pod has an affinity of its own to keep.
@@ -30,7 +40,8 @@ def opened(raw: bytes, gate: str, node: str = "") -> bytes | None:
     pod.spec.gates.extend(gates)
     if node:
         pod.spec.affinity = _on(node)
-    del pod.metadata.managed[:]
+    applied = any(_MANAGER(entry).operation == "Apply" for entry in pod.metadata.managed)
+    pod.metadata.managed[:] = [_NONE] if untracked and not applied else []
     pod.ClearField("status")
     return enveloped("v1", "Pod", pod.SerializeToString())
 
@@ -41,6 +52,14 @@ def nominated(raw: bytes, node: str) -> bytes:
     pod.status.nominated = node
     del pod.metadata.managed[:]
     return enveloped("v1", "Pod", pod.SerializeToString())
+
+
+def binding(namespace: str, name: str, uid: str, node: str) -> bytes:
+    """The body of a POST that stands this pod on this node."""
+    found = messages["Binding"]()
+    found.metadata.namespace, found.metadata.name, found.metadata.uid = namespace, name, uid
+    found.target.version, found.target.kind, found.target.name = "v1", "Node", node
+    return enveloped("v1", "Binding", found.SerializeToString())
 
 
 def enveloped(version: str, kind: str, content: bytes) -> bytes:

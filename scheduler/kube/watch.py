@@ -106,6 +106,26 @@ class Reflector(Generic[T]):
         """Lines and items that did not decode and were left out."""
         return self._reader.junk
 
+    @property
+    def reached(self) -> int:
+        """`version` as a number; API servers promise that those of one collection can be compared. -1: none yet."""
+        return int(self.version) if self.version.isdecimal() else -1
+
+    async def present(self) -> int:
+        """The server's own version now, which its store's quorum confirms.
+
+        Raises:
+            ApiUnavailable: no answer.
+            Refused: an answer without a version that is a number.
+        """
+        answer = await self._connection.request(
+            "GET", f"{self._path}limit=1", accept=self._reader.accept, deadline_s=10.0
+        )
+        version = self._reader.page(answer.body)[0].resource_version if answer.ok else ""
+        if not version.isdecimal():
+            raise Refused(answer.status, message_of(answer.body))
+        return int(version)
+
     async def run(self) -> None:
         """List, watch, list again when that is needed."""
         while True:

@@ -34,14 +34,16 @@ _MESSAGES: Final[dict[str, _Fields]] = {
         "created": (8, "bytes"),
         "deleted": (9, "bytes"),
         "labels": (11, "bytes*"),
-        "annotations": (12, "bytes*"),
         "owners": (13, "bytes*"),
         "managed": (17, "bytes*"),
     },
+    "Manager": {"operation": (2, "string")},  # ManagedFieldsEntry
     "Owner": {"kind": (1, "string"), "name": (3, "string"), "uid": (4, "string"), "controller": (6, "bool")},
     "Pair": {"key": (1, "string"), "value": (2, "string")},  # an entry of map<string, string>
     "Amount": {"key": (1, "string"), "value": (2, "Quantity")},  # an entry of map<string, Quantity>
     "Quantity": {"text": (1, "string")},
+    "Binding": {"metadata": (1, "Meta"), "target": (2, "Target")},
+    "Target": {"kind": (1, "string"), "name": (3, "string"), "version": (5, "string")},  # ObjectReference
     "Pod": {"metadata": (1, "Meta"), "spec": (2, "PodSpec"), "status": (3, "PodStatus")},
     "PodSpec": {
         "containers": (2, "bytes*"),
@@ -53,7 +55,6 @@ _MESSAGES: Final[dict[str, _Fields]] = {
         "tolerations": (22, "bytes*"),
         "priority": (25, "int32"),
         "runtime": (29, "string"),
-        "preemption": (31, "string"),
         "overhead": (32, "bytes*"),
         "spread": (33, "bytes*"),
         "gates": (38, "bytes*"),
@@ -83,15 +84,8 @@ _MESSAGES: Final[dict[str, _Fields]] = {
     "Selector": {"labels": (1, "bytes*"), "expressions": (2, "Expression*")},
     "PodStatus": {
         "phase": (1, "string"),
-        "conditions": (2, "bytes*"),
         "qos": (9, "string"),
         "nominated": (11, "string"),
-    },
-    "Condition": {
-        "type": (1, "string"),
-        "status": (2, "string"),
-        "reason": (5, "string"),
-        "message": (6, "string"),
     },
     "Node": {"metadata": (1, "Meta"), "spec": (2, "NodeSpec"), "status": (3, "NodeStatus")},
     "NodeSpec": {"unschedulable": (4, "bool"), "taints": (5, "Taint*")},

@@ -22,6 +22,22 @@ from scheduler.kube.readers import unwrapped
 MESSAGE_CHARS: Final = 1000
 NOT_FOUND: Final = 404
 REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+class _Uid(msgspec.Struct):
+    uid: str
+
+
+class _Node(msgspec.Struct):
+    node: str = msgspec.field(name="nodeName", default="")
+
+
+class _Place(msgspec.Struct):
+    metadata: _Uid
+    spec: _Node
+
+
+_PLACE = msgspec.json.Decoder(_Place)
 _STATUS = msgspec.json.Decoder(StatusObject)
 
 
@@ -58,17 +74,31 @@ class Writes:
 
     async def bind(self, namespace: str, name: str, uid: str, node: str) -> Written:
         """Stand this pod on this node; a repetition that finds it there already is done."""
-        body = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        }
-        written = await self._send("POST", f"{_pod(namespace, name)}/binding", body)
+        answer = await self._connection.request(
+            "POST", f"{_pod(namespace, name)}/binding", rewrite.binding(namespace, name, uid, node),
+            rewrite.PROTOBUF, JSON, deadline_s=self._deadline_s, repeatable=True,
+        )  # fmt: skip
+        written = written_of(answer)
         # assignPod, pkg/registry/core/pod/storage: the UID is compared before the node, so this pod is the one meant.
         if written.outcome is Outcome.CONFLICT and f'already assigned to node "{node}"' in written.message:
             return Written(Outcome.DONE, written.status, written.message)
         return written
+
+    async def node_of(self, namespace: str, name: str, uid: str) -> str | None:
+        """Where this pod stands, as the store's quorum confirms: empty where it is bound nowhere or gone.
+
+        None: the server has answered, but not the question.
+        """
+        answer = await self._connection.request("GET", _pod(namespace, name), deadline_s=self._deadline_s)
+        if answer.status == NOT_FOUND:
+            return ""
+        try:
+            found = _PLACE.decode(answer.body) if answer.ok else None
+        except msgspec.MsgspecError:
+            return None
+        if found is None:
+            return None
+        return found.spec.node if found.metadata.uid == uid else ""
 
     async def nominate(self, pod: PodObject, node: str) -> Written:
         """Set status.nominatedNodeName, which kube-scheduler tries first; "" takes it back."""
@@ -79,13 +109,19 @@ class Writes:
         body = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node or None}}
         return await self._patch(pod, body, "/status")
 
-    async def open_gate(self, pod: PodObject, gate: str, candidates: tuple[str, ...] = ()) -> Written:
+    async def open_gate(
+        self, pod: PodObject, gate: str, candidates: tuple[str, ...] = (), *, untracked: bool = False
+    ) -> Written:
         """Remove the gate; with candidates, in the same write, let the pod stand on these nodes only.
+
+        With `untracked` the managed fields of a pod that nobody applied go too, where that costs nothing.
 
         Gates can only be removed after creation, so a pod that changed meanwhile needs no precondition but its UID.
         """
         if pod.raw and len(candidates) <= 1:
-            written = await self._put_back(pod, rewrite.opened(pod.raw, gate, *candidates))
+            written = await self._put_back(
+                pod, rewrite.opened(pod.raw, gate, *candidates, untracked=untracked)
+            )
             if written is not None:
                 return written
         spec: dict[str, Any] = {"schedulingGates": gates_without(pod, gate) or None}
@@ -135,7 +171,12 @@ class Writes:
             return None
         path = f"{_pod(pod.metadata.namespace, pod.metadata.name)}{part}?fieldManager=bulkhead&fieldValidation=Ignore"
         answer = await self._connection.request(
-            "PUT", path, body, rewrite.PROTOBUF, rewrite.PROTOBUF, deadline_s=self._deadline_s
+            "PUT",
+            path,
+            body,
+            rewrite.PROTOBUF,
+            rewrite.PROTOBUF if part else rewrite.PROTOBUF_METADATA_ONLY,
+            deadline_s=self._deadline_s,
         )
         if answer.ok:
             pod.raw = unwrapped(answer.body) if part else raw

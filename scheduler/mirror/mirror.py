@@ -109,9 +109,10 @@ class Mirror:
     def replace_pods(self, objects: Iterable[PodObject]) -> None:
         """The whole list of pods: those that are not in it are gone."""
         seen = set()
-        for found in objects:
-            seen.add(found.metadata.uid)
-            self.pod_changed(found)
+        with self.state.at_once():
+            for found in objects:
+                seen.add(found.metadata.uid)
+                self.pod_changed(found)
         for uid in self.pods.keys() - seen:
             self.pod_removed(uid)
 
@@ -120,9 +121,12 @@ class Mirror:
         if found.status.phase in ENDED:
             self.pod_removed(found.metadata.uid)
             return None
-        record, before = self._reader.pod(found, self.nodes), self.pods.get(found.metadata.uid)
-        if before is not None and before.stage is Stage.ASSUMED and not record.holds:
-            record.stage, record.node, record.charge = Stage.ASSUMED, before.node, before.charge
+        before, version = self.pods.get(found.metadata.uid), found.metadata.resource_version
+        if before is not None and version and before.version == version:
+            return before  # a list tells it again
+        record = self._reader.pod(found, self.nodes)
+        if before is not None and before.holds and not record.holds:  # older than what we did, or know by now
+            record.stage, record.node, record.charge = before.stage, before.node, before.charge
         self._stand(record, before)
         self.pods[record.uid] = record
         self.uid_of[record.key] = record.uid
@@ -198,6 +202,32 @@ class Mirror:
         self.ledger.record(record.charge)
         return record.charge
 
+    def bound(self, uid: str, node: str) -> PodRecord | None:
+        """The API server has said that a pod stands on this node; nothing takes that back but the pod's end."""
+        record = self.pods.get(uid)
+        if record is None or record.stage in {Stage.BOUND, Stage.LEAVING}:
+            return record
+        if record.node != node or record.placed is None:
+            self._lift(record)
+            record.node = node
+            self._put(record)
+        record.stage = Stage.BOUND
+        known = self.nodes.get(node)
+        record.charge = (
+            charge_on(record.charge, known, self.tenants)
+            if known
+            else msgspec.structs.replace(record.charge, node=node)
+        )
+        self._charge(record)
+        return record
+
+    def is_overdrawn(self, node: str) -> bool:
+        """Whether its pods take more than it has: somebody else has bound there too."""
+        number = self.state.number_of.get(node)
+        return number is not None and bool(
+            (self.state.free[number] < 0).any() or (self.state.gpu_free[number] < 0).any()
+        )
+
     def unplace(self, uid: str, stage: Stage = Stage.GATED) -> bool:
         """Take an assumption back; a pod that is bound by now stays, and the answer is False."""
         record = self.pods.get(uid)
@@ -260,10 +290,11 @@ class Mirror:
         self.cycle = Cycle(self.state, self._policy())
         self.judge = Judge(self.cycle)
         self._on_node.clear()
-        for record in self.pods.values():
-            placed, record.placed = record.placed, None
-            if record.holds:
-                self._put(record, placed)
+        with self.state.at_once():
+            for record in self.pods.values():
+                placed, record.placed = record.placed, None
+                if record.holds:
+                    self._put(record, placed)
 
     def _has_room_for(self, node: Node) -> bool:
         return node.gpus <= self.state.devices and all(

@@ -12,7 +12,8 @@ from scheduler.kube import convert
 from scheduler.kube.objects import NodeObject, PodObject
 from scheduler.mirror.pools import pool_of_node, pool_of_shape
 from scheduler.mirror.record import GATE, PodRecord, Stage
-from scheduler.model import Node, Requirement, Shape
+from scheduler.mirror.template import Templates
+from scheduler.model import Amounts, Node, Requirement, Shape
 from tenants import isolation
 from tenants.model import DEFAULT_POOL, RuntimeClass, TenantSet
 
@@ -43,6 +44,7 @@ class Reader:
     def __init__(self, tenants: TenantSet, group_sizes: Mapping[str, int]) -> None:
         self._tenants, self._group_sizes = tenants, group_sizes
         self._owners: dict[str, str] = {}
+        self._templates = Templates()
         self._excluded = _outside_labelled_pools(tenants)
 
     def node(self, found: NodeObject) -> Node:
@@ -53,10 +55,9 @@ class Reader:
         """The pod with its tenant, its charge and its stage."""
         meta, spec = found.metadata, found.spec
         tenant = self._owner(meta.namespace)
-        shape = convert.shape_of(found, tenant)
-        charge = convert.charge_of(
-            found, tenant, self._pool(shape, spec.node_name, nodes), self._class_of(shape)
-        )
+        shape, charged, _ = self._templates.of(spec, tenant, lambda: self._made(found, tenant))
+        pool = self._pool(shape, spec.node_name, nodes)
+        charge = convert.charge_of(found, tenant, pool, None, charged)
         record = PodRecord(
             uid=meta.uid,
             namespace=meta.namespace,
@@ -70,6 +71,7 @@ class Reader:
             labels=meta.labels,
             affinity=spec.affinity,
             raw=found.raw,
+            version=meta.resource_version,
             owner=next((owner.kind for owner in meta.owner_references if owner.controller), ""),
             born=charge.born,
         )
@@ -79,6 +81,10 @@ class Reader:
         else:
             record.group, record.group_size = group_of(meta.labels)
         return record
+
+    def _made(self, found: PodObject, tenant: str) -> tuple[Shape, Amounts]:
+        shape = convert.shape_of(found, tenant)
+        return shape, convert.charged_amounts(found.spec, self._class_of(shape))
 
     def renew(self, record: PodRecord, nodes: Mapping[str, Node]) -> None:
         """Judge a known pod by new tenant files."""
@@ -107,8 +113,10 @@ class Reader:
 
     def _pool(self, shape: Shape, node: str, nodes: Mapping[str, Node]) -> str:
         """The pool of the node where the pod stands; before that, the one it asks for."""
-        known = nodes.get(node)
         pools = self._tenants.pools
+        if not pools:
+            return DEFAULT_POOL
+        known = nodes.get(node)
         return pool_of_node(known, pools) if known else pool_of_shape(shape, pools)
 
     def _class_of(self, shape: Shape) -> RuntimeClass | None:

@@ -44,6 +44,7 @@ class PodRecord(msgspec.Struct):
     born: int = 0  # seconds since the epoch
     affinity: Affinity | None = None  # as the pod states it, for the write that aims it
     raw: bytes = b""  # a gated pod in protobuf, to be written back without the gate
+    version: str = ""  # resourceVersion of the object that this was read from
     owner: str = ""  # kind of the controller that makes the pod again when it is deleted
 
     @property

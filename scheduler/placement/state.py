@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -77,6 +79,7 @@ class ClusterState:
         self.gpu_free: Int64 = np.zeros((len(nodes), self.devices), np.int64)
         self.classes = NodeClasses(len(self.columns), self.devices)
         self._identify_nodes = identify_nodes
+        self._late: set[int] | None = None  # nodes whose class is worked out later
         self._label_keys: frozenset[str] = frozenset()
         self._profile_numbers: dict[Profile, int] = {}
         self._occupancy_numbers: dict[Occupancy, int] = {}
@@ -120,6 +123,18 @@ class ClusterState:
         self.pods[placed.pod] = standing
         self._shift(standing, demand, +1)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Many events in a row: each node moves to its class once, at the end. Nothing may be asked in between."""
+        late, self._late = self._late, set()
+        try:
+            yield
+        finally:
+            moved, self._late = self._late, late
+            for node in moved:
+                if self.nodes[node] is not None:
+                    self._reclass(node)
+
     def shut(self, name: str) -> Shut:
         """Take what is free on a node out of every decision, until `reopen`; between the two no event is applied to it.
 
@@ -143,9 +158,11 @@ class ClusterState:
 
     def fullest_devices(self, node: str, demand: Demand) -> tuple[int, ...]:
         """The devices of a node with most free, as many as a pod holds that stands there by another's decision."""
+        if not demand.count:
+            return ()
         number = self.number_of[node]
         by_free = self.gpu_free[number, : self.profiles[self.profile_of[number]].gpus].argsort(kind="stable")
-        return tuple(sorted(by_free[len(by_free) - demand.count :].tolist())) if demand.count else ()
+        return tuple(sorted(by_free[len(by_free) - demand.count :].tolist()))
 
     def _release(self, uid: str) -> None:
         standing = self.pods.pop(uid, None)
@@ -224,6 +241,9 @@ class ClusterState:
         self.classes.remove(number)
 
     def _reclass(self, node: int) -> None:
+        if self._late is not None:
+            self._late.add(node)
+            return
         self._row[0] = self.profile_of[node]
         self._row[1] = self.occupancy_of[node]
         self._row[2] = node if self._identify_nodes else -1

@@ -28,6 +28,7 @@ from scheduler.queueing.queue import Queue
 from scheduler.serve.answers import Answers
 from scheduler.serve.binder import Binder
 from scheduler.serve.carrier import Carrier
+from scheduler.serve.fence import Fence
 from scheduler.serve.gates import ApiGates
 from scheduler.serve.guide import Guide
 from scheduler.serve.metrics import Metrics, Standing
@@ -38,6 +39,7 @@ from scheduler.serve.story import Stories
 from scheduler.serve.teller import Teller
 from scheduler.serve.tenants_source import CONFIG_MAP, TenantFiles, TenantMap
 from scheduler.serve.watches import BudgetSink, Watches
+from scheduler.serve.witness import Witness
 from scheduler.serve.worker import StoreThread
 from scheduler.store.opening import open_store
 from tenants.model import TenantSet
@@ -85,7 +87,7 @@ class App:
             retry_s=min(2.0, options.lease_seconds / 4),
         )
         events = Events(self.writes, wall, self.identity)
-        gates = ApiGates(api, options.guide_by)
+        gates = ApiGates(api, options.guide_by, tracked=options.keep_managed_fields)
         self.guide = Guide(
             self.mirror,
             self.queue,
@@ -98,6 +100,8 @@ class App:
         )
         self.carrier = Carrier(
             self.mirror, self.guide, self.store,
+            witness=Witness(self.mirror, self.guide, api),
+            fence=Fence(self._present, lambda: self.watches.pods.reached, clock),
             listed=lambda: not self.watches.unready(), clock=clock, wall=wall,
         )  # fmt: skip
         self.watches = Watches(self.reads, self.mirror, self.guide, self.budgets, clock)
@@ -132,6 +136,9 @@ class App:
         self.answers = Answers(
             self.mirror, self.binder, self.stories, self.reclaimer.preempt, unready=self.unready, wall=wall
         )
+
+    async def _present(self) -> int:
+        return await self.watches.pods.present()
 
     def leads(self) -> bool:
         """Whether this replica acts for all."""

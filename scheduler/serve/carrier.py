@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final, TypeVar
 
 import structlog
 
 from scheduler.mirror.mirror import Effects, Mirror
 from scheduler.mirror.record import Stage
+from scheduler.serve.fence import Fence
 from scheduler.serve.guide import Guide
+from scheduler.serve.witness import Witness
 from scheduler.serve.worker import StoreThread
 from scheduler.store.protocol import Store, StoreUnavailable
 from tenants.ledger.book import Ledger
+from tenants.ledger.charge import Phase
 from tenants.ledger.drift import GRACE_S, Drift
 
 CARRY_S: Final = 0.05
@@ -37,17 +40,19 @@ class Carrier:
 
     def __init__(
         self, mirror: Mirror, guide: Guide, store: StoreThread,
-        *, listed: Callable[[], bool], clock: Callable[[], float], wall: Callable[[], float],
+        *, witness: Witness, fence: Fence, listed: Callable[[], bool],
+        clock: Callable[[], float], wall: Callable[[], float],
     ) -> None:  # fmt: skip
         self._mirror, self._guide, self._store, self._wall = mirror, guide, store, wall
-        self._listed, self._clock = listed, clock
+        self._witness, self._fence, self._listed, self._clock = witness, fence, listed, clock
         self.compared = False
         self.drift = Drift()
         self.drifted = 0
         self.failure = ""
-        self._compare_at = self._expire_at = 0.0
+        self._compare_at = self._expire_at = self._compared_at = 0.0
         self._losses = 0
         self._watched: dict[tuple[str, float], float] = {}  # (uid, made) of each reservation -> known since
+        self._missed: dict[str, float] = {}  # uid of each entry whose pod is not seen -> missed since
 
     def unready(self) -> str:
         """Empty once the ledger has been compared with the cluster, and while the store answers."""
@@ -88,6 +93,7 @@ class Carrier:
         if self._clock() >= self._expire_at:
             self._expire_at = self._clock() + EXPIRE_S
             await self._expire()
+            await self._look_again()
 
     def compare_soon(self) -> None:
         """Compare the whole with the next turn: the rules are others, and until then nobody may be admitted."""
@@ -101,9 +107,10 @@ class Carrier:
         told = self._mirror.drain()
         quotas, now = self._mirror.ledger.quotas, self._wall()
         standing = {Stage.BOUND, Stage.LEAVING}
-        pods = list(self._mirror.pods.values())
+        pods, proven = list(self._mirror.pods.values()), self._fence.complete_to
         bound = {pod.uid: pod.charge for pod in pods if pod.tenant and pod.stage in standing}
         waiting = {pod.uid for pod in pods if pod.stage not in standing}
+        young |= await self._unproven(bound.keys(), waiting, proven)
 
         def step(store: Store) -> Drift:
             store.configure(quotas)
@@ -111,7 +118,8 @@ class Carrier:
             return store.reconcile(bound, now, waiting=waiting, young=young)
 
         self.drift = await self._telling(told, step)
-        self._compare_at = self._clock() + (RECONCILE_S if self.compared else SECOND_LOOK_S)
+        self._compared_at = self._clock()
+        self._compare_at = self._compared_at + (RECONCILE_S if self.compared else SECOND_LOOK_S)
         self.compared, self._losses = True, self._store.losses
         self._guide.wake()
         self.drifted += len(self.drift.missing) + len(self.drift.stray) + len(self.drift.different)
@@ -122,6 +130,23 @@ class Carrier:
             )  # fmt: skip
         return self.drift
 
+    async def _unproven(self, bound: Set[str], waiting: Set[str], proven: float) -> set[str]:
+        """Entries whose pod was not shown up to `proven`, but perhaps since: others may have bound it."""
+        missing = await self._store.step(
+            lambda store: store.read(lambda ledger: strays(ledger, bound, waiting))
+        )
+        now = self._clock()
+        self._missed = {uid: self._missed.get(uid, now) for uid in missing}
+        return {uid for uid, since in self._missed.items() if since >= proven}
+
+    async def _look_again(self) -> None:
+        """Bring the next comparison forward, once the watch has shown all that the last one was not sure of."""
+        doubted = max(self._missed.values(), default=None)
+        if doubted is None or doubted < self._fence.complete_to:
+            return
+        if doubted < await self._fence.advance():
+            self._compare_at = min(self._compare_at, self._compared_at + SECOND_LOOK_S)
+
     async def _telling(self, told: Effects, step: Callable[[Store], Answer]) -> Answer:
         """Run a step that tells the store; what it did not hear is kept."""
         try:
@@ -131,16 +156,29 @@ class Carrier:
             raise
 
     async def _expire(self) -> None:
-        self._guide.sweep()
-        now, young = self._wall(), await self._young()
+        young = await self._young()
+        self._guide.sweep(young)
+        now = self._wall()
         await self._store.step(lambda store: store.expire(now, self._is_bound, young))
 
     async def _young(self) -> set[str]:
-        """Reservations that this replica has not known for a whole term: its clock may be ahead of who made them."""
+        """Reservations that must not end yet.
+
+        Those that this replica has not known for a whole term, since its clock may be ahead of who made them; and those
+        of pods that may be bound though the watch has not shown it.
+        """
         made = await self._store.step(lambda store: store.read(reservations))
         now, term = self._clock(), self._store.reservation_s
         self._watched = {one: self._watched.get(one, now) for one in made}
-        return {uid for (uid, _), since in self._watched.items() if now - since < term}
+        ends = {uid: since + term for (uid, _), since in self._watched.items()}
+        young = {uid for uid, end in ends.items() if now < end}
+        overdue = (ends.keys() - young) | set(self._guide.overdue())
+        pods = self._mirror.pods
+        unknown = {uid for uid in overdue - pods.keys() if self._fence.complete_to < ends.get(uid, now)}
+        if unknown:
+            await self._fence.advance()
+        waiting = [pods[uid] for uid in overdue & pods.keys() if not self._is_bound(uid)]
+        return young | unknown | await self._witness.doubtful(waiting)
 
     def _is_bound(self, uid: str) -> bool:
         record = self._mirror.pods.get(uid)
@@ -150,6 +188,16 @@ class Carrier:
 def reservations(ledger: Ledger) -> list[tuple[str, float]]:
     """UID and time of making of each; one that was renewed is another one."""
     return [(uid, ledger.entries[uid].made_s) for uid in ledger.reserved]
+
+
+def strays(ledger: Ledger, bound: Set[str], waiting: Set[str]) -> list[str]:
+    """UIDs of what is held for pods that are not `bound`, and of the claims of pods that do not wait."""
+    return [
+        uid
+        for uid in ledger.entries.keys() - bound
+        if (phase := ledger.entries[uid].phase) is not Phase.RESERVED
+        and not (phase is Phase.CLAIMED and uid in waiting)
+    ]
 
 
 def _tell(store: Store, told: Effects) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+import msgspec
 import structlog
 import uvloop
 
@@ -75,9 +76,14 @@ def log_as_json(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(file=sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
+
+
+def as_json(event: object, **_: object) -> bytes:
+    """One line; what JSON does not know is written as Python shows it."""
+    return msgspec.json.encode(event, enc_hook=repr)

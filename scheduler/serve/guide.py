@@ -7,7 +7,7 @@ replica that leads guides; binding is guarded by the store wherever it happens.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from math import inf
 from typing import Final, Protocol
 
@@ -224,10 +224,14 @@ class Guide:
 
     # --- what never arrived ---------------------------------------------------------------------------------
 
-    def sweep(self) -> list[str]:
-        """Pods that were guided and never bound in time: their room is free again, the classic path takes them on."""
+    def overdue(self) -> list[str]:
+        """Pods that were guided and not bound in time, as far as the watch has shown."""
         oldest = self._clock() - self._store.reservation_s
-        overdue = [uid for uid, since in self.in_flight.items() if since < oldest]
+        return [uid for uid, since in self.in_flight.items() if since < oldest]
+
+    def sweep(self, doubtful: Container[str] = ()) -> list[str]:
+        """The overdue ones but the `doubtful`: their room is free again, the classic path takes them on."""
+        overdue = [uid for uid in self.overdue() if uid not in doubtful]
         for uid in overdue:
             self.landed(uid)
             self._mirror.forget(uid, Stage.PENDING)

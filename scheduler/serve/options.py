@@ -83,6 +83,8 @@ def _declare_behaviour(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--guide-by", type=Way, choices=list(Way), default=Way.AUTO,
                         help="how kube-scheduler learns the node (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--keep-managed-fields", action="store_true",
+                        help="do not drop metadata.managedFields of guided pods that a controller made")  # fmt: skip
     parser.add_argument("--no-leader-election", action="store_true", help="for a single replica")
     parser.add_argument("--lease-namespace", default="kube-system", metavar="NS", help="default: %(default)s")
     parser.add_argument("--lease-seconds", type=within(3, 600), default=15, metavar="S",

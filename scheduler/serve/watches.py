@@ -59,8 +59,9 @@ class PodSink:
         present = {found.metadata.uid for found in objects}
         for uid in self._mirror.pods.keys() - present:
             self._gone(uid)
-        for found in objects:
-            self.changed(found)
+        with self._mirror.state.at_once():
+            for found in objects:
+                self.changed(found)
 
     def changed(self, obj: PodObject) -> None:
         """See `watch.Sink`; a pod whose amounts cannot be read is counted as such, for its load is not."""

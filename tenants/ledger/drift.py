@@ -5,9 +5,9 @@ that are really bound (`reconcile`) finds it. A pod may be admitted and not yet 
 cluster does not show is believed for a grace period from the first comparison that misses it.
 
 Clocks are set forward and back, and those of two machines differ. Forward, a reservation would end early, while
-whoever made it still relies on it; so one that is `young`, by a clock of the caller's that nobody sets, stays. Back,
-an entry is found to be written in the future; its time then starts again at the present, so that it waits once more
-as long as it was meant to, and no longer.
+whoever made it still relies on it; so one that is `young`, by a clock of the caller's that nobody sets, stays. So does
+an entry for which the caller's view of the cluster may be too old. Back, an entry is found to be written in the future;
+its time then starts again at the present, so that it waits once more as long as it was meant to, and no longer.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def reconcile(
         now_s: wall-clock seconds.
         grace_s: how long an entry that `bound` lacks is believed; 0 = not at all.
         waiting: the pods that exist and are not bound, where that is known: claims of others are released.
-        young: reservations that whoever asks has not known for as long as they last, by a clock that nobody sets.
+        young: reservations that whoever asks has not known for as long as they last, by a clock that nobody sets, and
+            entries that it may lack only because its view of the cluster is older than they are: none of them ends.
 
     Raises:
         LedgerError: a charge that belongs to another UID than it is named by.
@@ -81,17 +82,35 @@ def reconcile(
         elif entry.charge != charge:
             different.append(uid)
         _found(ledger, entry, charge)
-    stray: list[str] = []
-    expired: list[str] = []
-    for uid in sorted(ledger.entries.keys() - bound.keys()):
-        phase = ledger.entries[uid].phase
-        if phase is Phase.CLAIMED:
-            if waiting is not None and uid not in waiting:
-                ledger.release(uid)
-                stray.append(uid)
-        elif uid not in young and _ended(ledger, uid, now_s, grace_s):
-            (expired if phase is Phase.RESERVED else stray).append(uid)
-    return Drift(tuple(sorted(missing)), tuple(stray), tuple(sorted(different)), tuple(expired))
+    others = sorted(ledger.entries.keys() - bound.keys())
+    ended = [
+        (uid, phase) for uid in others if (phase := _without_pod(ledger, uid, now_s, grace_s, waiting, young))
+    ]
+    stray = tuple(uid for uid, phase in ended if phase is not Phase.RESERVED)
+    expired = tuple(uid for uid, phase in ended if phase is Phase.RESERVED)
+    return Drift(tuple(sorted(missing)), stray, tuple(sorted(different)), expired)
+
+
+def _without_pod(
+    ledger: Ledger,
+    uid: str,
+    now_s: float,
+    grace_s: float,
+    waiting: Container[str] | None,
+    young: Container[str],
+) -> Phase | None:
+    """The phase of the entry if it was released, else None."""
+    phase = ledger.entries[uid].phase
+    if phase is Phase.CLAIMED:
+        if waiting is None or uid in waiting or uid in young:
+            return None
+        ledger.release(uid)
+        return phase
+    if uid not in young:
+        return phase if _ended(ledger, uid, now_s, grace_s) else None
+    if phase is not Phase.RESERVED:
+        _started(ledger, uid, now_s, grace_s)
+    return None
 
 
 def _found(ledger: Ledger, entry: Entry | None, charge: Charge) -> None:
@@ -99,6 +118,13 @@ def _found(ledger: Ledger, entry: Entry | None, charge: Charge) -> None:
     is_so = Entry(charge, Phase.TERMINATING if leaving else Phase.HELD)
     if entry != is_so:
         ledger.put(charge.uid, is_so)
+
+
+def _started(ledger: Ledger, uid: str, now_s: float, grace_s: float) -> None:
+    """Let the time of grace of an entry without a deadline begin."""
+    entry = ledger.entries[uid]
+    if entry.deadline_s == 0:
+        ledger.put(uid, Entry(entry.charge, entry.phase, now_s, now_s + grace_s))
 
 
 def _ended(ledger: Ledger, uid: str, now_s: float, grace_s: float = GRACE_S) -> bool:

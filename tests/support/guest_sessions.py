@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox_runtime.channel import Channel, Reader, Writer
-from sandbox_runtime.guest import build
+from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import GuestImage
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.protocol import messages

@@ -1,6 +1,8 @@
 // Load reads or writes one file or block device and prints what it did as one JSON line.
 //
 //	load sleep
+//	load flood HOST:PORT
+//	load panic
 //	load PLACE read|write seq|rand direct|buffered BLOCK_BYTES SIZE_BYTES MILLISECONDS
 //
 // PLACE is a path, or serial:NAME for the SCSI disk of that serial number. Sequential work goes round and round over
@@ -12,6 +14,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,6 +44,12 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == "sleep" {
 		time.Sleep(1 << 62) // process 1 of a container, for others to be run beside it
 	}
+	if len(os.Args) == 3 && os.Args[1] == "flood" {
+		flood(os.Args[2])
+	}
+	if len(os.Args) == 2 && os.Args[1] == "panic" {
+		check(os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0o200))
+	}
 	if len(os.Args) != 8 {
 		fail("load PLACE read|write seq|rand direct|buffered BLOCK_BYTES SIZE_BYTES MILLISECONDS")
 	}
@@ -55,6 +64,15 @@ func main() {
 	done := job.run(time.Duration(number(os.Args[7])) * time.Millisecond)
 	if err := json.NewEncoder(os.Stdout).Encode(done); err != nil {
 		fail(err.Error())
+	}
+}
+
+// flood sends datagrams, small ones since the cost is by packet, as fast as the kernel takes them.
+func flood(target string) {
+	connection, err := net.Dial("udp", target)
+	check(err)
+	for packet := make([]byte, 64); ; {
+		_, _ = connection.Write(packet) // refused, since nobody listens: the packet has arrived
 	}
 }
 

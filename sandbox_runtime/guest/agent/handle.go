@@ -42,7 +42,7 @@ func (a *agent) handle(s *session, request any) (any, error) {
 	case *msgGetFiles:
 		return msgNothing{}, getFiles(params.Path, s.out(uint32(params.Stream)))
 	case *msgQuiesce:
-		return msgNothing{}, quiesce()
+		return msgNothing{}, a.quiesce()
 	case *msgShutdown:
 		return afterwards{msgNothing{}, powerOff}, a.shutdown(params.GraceMs)
 	}

@@ -32,7 +32,7 @@ func (a *agent) mount(params *msgMount) error {
 		err = mountBind(params, flags)
 	case "erofs", "ext4", "xfs":
 		err = a.mountDevice(params, flags, data)
-	case "overlay", "tmpfs", "nfs", "nfs4", "virtiofs":
+	case "overlay", "tmpfs", "nfs", "nfs4", "virtiofs", "9p":
 		err = a.mountNamed(params, flags, data)
 	default:
 		err = fail("bad-request", "no kind of mount %q", params.Kind)

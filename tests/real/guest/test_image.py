@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_runtime.guest import build
+from sandbox_runtime.guest.build import build
 from sandbox_runtime.model import GuestImage
 from sandbox_runtime.paths import Paths
 

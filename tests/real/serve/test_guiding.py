@@ -9,6 +9,8 @@ import pytest
 from tests.support.kubernetes import Api, ControlPlane, wait_until
 from tests.support.serving import TENANT_FILES, Serving, add_node, get_pod, is_open, make_pod
 
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("serve")]
 
 
@@ -46,6 +48,27 @@ def test_a_pod_over_its_quota_waits_and_is_told_why(api: Api, serving: Serving) 
     assert "tenant agents 4/4 guaranteed, 3700m borrowed" in condition["message"]
     events = api.get("/apis/events.k8s.io/v1/namespaces/agents/events").body["items"]
     assert "BorrowingLimitReached" in {event["reason"] for event in events}
+
+
+def test_managed_fields_go_with_the_gate_unless_somebody_applied_the_pod(api: Api, serving: Serving) -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": NOBODY, "controller": True}
+    made = make_pod(api, "platform", "made", owners=[owner])
+    assert made["metadata"]["managedFields"]
+    make_pod(api, "platform", "bare")
+    opened(api, "platform", "bare")
+    assert get_pod(api, "platform", "bare")["metadata"]["managedFields"]
+    pod = opened(api, "platform", "made")
+    assert "managedFields" not in str(pod["metadata"])
+    assert serving.bind(pod, str(serving.explain("platform/made")["node"])) == ""
+    assert "managedFields" not in get_pod(api, "platform", "made")["metadata"]
+
+
+def test_a_pod_that_escaped_the_gate_is_refused_at_bind(api: Api, serving: Serving) -> None:
+    pod = make_pod(api, "agents", "wide", cpu="9", gated=False)  # max 8
+    wait_until("it is known", lambda: serving.explain("agents/wide").get("stage") == "pending" or None)
+    assert "ExceedsMaxQuota" in serving.bind(pod, "n0")
+    assert "nodeName" not in get_pod(api, "agents", "wide")["spec"]
+    assert serving.explain("agents/wide")["code"] == "BindRefused"
 
 
 def test_freed_quota_goes_to_who_waits(api: Api, serving: Serving) -> None:

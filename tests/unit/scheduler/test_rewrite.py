@@ -10,11 +10,12 @@ from scheduler.mirror.record import GATE
 UNKNOWN = b"\x9a\x06\x05whole"  # field 99 of a spec, which no message here declares
 
 
-def pod(*gates: str, affinity: bool = False) -> bytes:
+def pod(*gates: str, affinity: bool = False, operation: str = "Update") -> bytes:
     found = messages["Pod"]()
     found.metadata.name, found.metadata.namespace = "p", "agents"
     found.metadata.uid, found.metadata.version = "uid-1", "17"
-    found.metadata.managed.append(b"\x0a\x07kubectl")
+    manager = messages["Manager"](operation=operation).SerializeToString()
+    found.metadata.managed.append(b"\x0a\x07kubectl" + manager)
     found.spec.MergeFromString(UNKNOWN)
     found.spec.gates.extend(messages["Gate"](name=name).SerializeToString() for name in gates)
     if affinity:
@@ -57,11 +58,30 @@ def test_an_affinity_of_the_pods_own_is_left_to_a_patch() -> None:
 
 
 def test_the_nominated_node_is_written_into_the_status() -> None:
-    found = protobuf.pod(unwrapped(rewrite.nominated(pod(GATE), "n7")))
-    assert found.status.nominated_node_name == "n7"
+    found = messages["Pod"].FromString(unwrapped(rewrite.nominated(pod(GATE), "n7")))
+    assert found.status.nominated == "n7"
     assert found.status.phase == "Pending"
 
 
 def test_only_a_gated_pod_is_kept_whole() -> None:
     assert protobuf.pod(pod(GATE)).raw == pod(GATE)
     assert protobuf.pod(pod()).raw == b""
+
+
+def managers(body: bytes | None) -> list[bytes]:
+    return list(messages["Pod"].FromString(unwrapped(body or b"")).metadata.managed)
+
+
+def test_one_empty_entry_drops_the_managed_fields() -> None:
+    assert managers(rewrite.opened(pod(GATE), GATE, "n7", untracked=True)) == [b""]
+    assert managers(rewrite.opened(pod(GATE), GATE, "n7")) == []
+
+
+def test_managed_fields_of_a_pod_that_somebody_applied_stay() -> None:
+    assert managers(rewrite.opened(pod(GATE, operation="Apply"), GATE, "n7", untracked=True)) == []
+
+
+def test_a_binding_names_the_pod_by_its_uid_and_the_node() -> None:
+    found = messages["Binding"].FromString(unwrapped(rewrite.binding("agents", "p", "uid-1", "n7")))
+    assert (found.metadata.namespace, found.metadata.name, found.metadata.uid) == ("agents", "p", "uid-1")
+    assert (found.target.version, found.target.kind, found.target.name) == ("v1", "Node", "n7")

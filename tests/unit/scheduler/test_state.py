@@ -93,3 +93,17 @@ def test_a_full_node_takes_the_pod_once_another_left() -> None:
     assert put(cycle, "second", make_shape()) == "InsufficientCPU"
     cycle.state.apply(PodLeft("first"))
     assert put(cycle, "second", make_shape()) == "only"
+
+
+def test_many_pods_at_once_leave_the_state_that_one_by_one_leaves() -> None:
+    nodes = [make_node(f"n{number}") for number in range(4)]
+    single, many = ClusterState(nodes), ClusterState(nodes)
+    with many.at_once():
+        for state in (single, many):
+            for number in range(12):
+                placed = Placed(f"p{number}", f"n{number % 4}", ())
+                state.apply(PodPlaced(make_shape(cpu=100 * (1 + number % 3)), placed))
+            state.apply(PodLeft("p3"))
+    many.verify()
+    assert (many.free == single.free).all()
+    assert len(many.classes) == len(single.classes)

@@ -299,3 +299,13 @@ def test_a_clock_that_is_ahead_drops_nothing_that_its_owner_has_not_known_for_a_
     assert expire(ledger, NOW + 9_000, nobody, young={"pod"}) == []
     assert not reconcile(ledger, {}, NOW + 9_000, young={"pod"}).expired
     assert expire(ledger, NOW + 9_000, nobody) == ["pod"]
+
+
+def test_what_the_caller_may_not_have_been_shown_stays_and_its_grace_begins() -> None:
+    ledger = ledger_of_ten()
+    ledger.admit(make_charge("bound elsewhere"))
+    ledger.record(make_charge("claim"), Phase.CLAIMED)
+    doubted = {"bound elsewhere", "claim"}
+    for later in (0, GRACE_S, 10 * GRACE_S):
+        assert not reconcile(ledger, {}, NOW + later, waiting=(), young=doubted)
+    assert reconcile(ledger, {}, NOW + GRACE_S, waiting=()) == Drift(stray=("bound elsewhere", "claim"))

@@ -247,3 +247,16 @@ def test_a_pod_is_kept_to_the_pool_that_its_quota_is_of() -> None:
     assert plain is not None
     placed = [seen.place(one.uid) for one in (record, plain)]
     assert [one.node for one in placed if isinstance(one, Placed)] == ["g0", "n0"]
+
+
+def test_a_state_that_is_told_again_is_not_read_again_and_a_newer_one_is() -> None:
+    known = mirror()
+    found = pod("web", on="n0")
+    found.metadata.resource_version = "7"
+    first = known.pod_changed(found)
+    assert known.pod_changed(found) is first
+    leaving = pod("web", on="n0", leaving=True)
+    leaving.metadata.resource_version = "8"
+    second = known.pod_changed(leaving)
+    assert second is not None
+    assert second.stage is Stage.LEAVING
