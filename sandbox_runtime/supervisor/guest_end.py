@@ -18,7 +18,7 @@ def guest_ended(vm: Vm) -> str:
 
 
 def where(vm: Vm) -> str:
-    """What a guest that says nothing is doing: state of the machine, where its processor is, or that it waits (HLT=1)."""
+    """What a guest that says nothing is doing: the machine, and where its processor is, or that it waits (HLT=1)."""
     try:
         status = vm.qmp.command("query-status")["status"]
         registers = str(vm.qmp.command("human-monitor-command", command_line="info registers"))
