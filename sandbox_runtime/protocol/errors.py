@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from sandbox_runtime.errors import GuestFailed
 
+MESSAGE_CHARACTERS = 4000
+
 
 class ProtocolViolation(GuestFailed):
     """The guest broke the rules of the wire; `reason` is one word for metrics, `detail` has the numbers."""
@@ -21,11 +23,16 @@ class ProtocolViolation(GuestFailed):
 
 
 class RequestFailed(GuestFailed):
-    """The agent could not do what was asked; the message is the guest's, and of no trust."""
+    """The agent could not do what was asked. The message is the guest's: short, and nothing that a terminal acts on."""
 
     def __init__(self, method: str, code: str, message: str) -> None:
+        code, message = (_harmless(text) for text in (code, message))
         super().__init__(method, f"{code}: {message}")
         self.method, self.code, self.message = method, code, message
+
+
+def _harmless(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text[:MESSAGE_CHARACTERS])
 
 
 class ChannelClosed(GuestFailed):

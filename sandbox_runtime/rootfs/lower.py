@@ -1,4 +1,8 @@
-"""The read-only half of a root filesystem: an image or a chain of snapshot directories -> files to attach."""
+"""The read-only half of a root filesystem: an image or a chain of snapshot directories -> files to attach.
+
+What makes a layer is imported where one is made: a supervisor finds its layers in the cache, and is memory of every
+sandbox.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,14 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sandbox_runtime.rootfs.below import Below
 from sandbox_runtime.rootfs.cache import LayerCache
-from sandbox_runtime.rootfs.erofs.merge import write_merged
 from sandbox_runtime.rootfs.erofs.read import ImageReader
 from sandbox_runtime.rootfs.errors import LayerRefused
 from sandbox_runtime.rootfs.image.files import Blob
 from sandbox_runtime.rootfs.image.source import Image
-from sandbox_runtime.rootfs.layer.archive import write_archive
-from sandbox_runtime.rootfs.layer.directory import fingerprint, write_directory
 from sandbox_runtime.rootfs.layer.limits import DEFAULT, LayerLimits
 from sandbox_runtime.rootfs.record import FORMAT
 from sandbox_runtime.rootfs.upper import RootOwner
@@ -83,8 +82,7 @@ def of_directories(
     for number, (directory, identity) in enumerate(directories):
         told("layer", number + 1, len(directories))
         name = _identify(directory, identity)
-        build = partial(write_directory, str(directory), limits=limits)
-        layer = cache.acquire(_key("directory", name), holder, build)
+        layer = cache.acquire(_key("directory", name), holder, _directory(directory, limits))
         chain = _chain(chain, name)
         made.append(layer.path)
         built += layer.built
@@ -95,9 +93,21 @@ def _archive(
     blob: Blob, diff_id: str, below: tuple[Path, ...], limits: LayerLimits
 ) -> Callable[[int], object]:
     def build(fd: int) -> int:
+        from sandbox_runtime.rootfs.below import Below
+        from sandbox_runtime.rootfs.layer.archive import write_archive
+
         with ExitStack() as stack:
             readers = [stack.enter_context(ImageReader(path)) for path in below]
             return write_archive(stack.enter_context(blob.open()), fd, diff_id, Below(readers), limits)
+
+    return build
+
+
+def _directory(directory: Path, limits: LayerLimits) -> Callable[[int], object]:
+    def build(fd: int) -> int:
+        from sandbox_runtime.rootfs.layer.directory import write_directory
+
+        return write_directory(str(directory), fd, limits=limits)
 
     return build
 
@@ -109,6 +119,8 @@ def _merged(cache: LayerCache, holder: str, chain: str, layers: list[Path], buil
         return Lower(((layers[0],),), owner, built)
 
     def build(fd: int) -> int:
+        from sandbox_runtime.rootfs.erofs.merge import write_merged
+
         with ExitStack() as stack:
             return write_merged([stack.enter_context(ImageReader(path)) for path in layers], fd)
 
@@ -128,6 +140,8 @@ def _chain(parent: str, digest: str) -> str:
 
 def _identify(directory: Path, identity: Identity) -> str:
     if identity is Identity.TREE:
+        from sandbox_runtime.rootfs.layer.directory import fingerprint
+
         return f"sha256:{fingerprint(str(directory))}"
     found = os.lstat(directory)
     text = f"{directory}\0{found.st_dev}\0{found.st_ino}\0{found.st_ctime_ns}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,6 +109,8 @@ def _skeleton(tree: Path, owner: RootOwner, folders: tuple[str, ...]) -> None:
 def _mkfs(image: Path, tree: Path) -> None:
     """A fresh sparse file reads as zeros, so nothing needs to be zeroed, now or later in the guest."""
     extended = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard,root_owner=0:0"
+    import subprocess  # memory of every sandbox, for those that come here
+
     done = subprocess.run(
         [
             "mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", f"size={_journal(image.stat().st_size)}",

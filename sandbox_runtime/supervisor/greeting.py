@@ -8,7 +8,7 @@ from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import VmmFailed
 from sandbox_runtime.model import AccelKind
 from sandbox_runtime.protocol.errors import ChannelClosed
-from sandbox_runtime.supervisor.guest_end import console, guest_ended
+from sandbox_runtime.supervisor.guest_end import console, guest_ended, where
 from sandbox_runtime.vmm.vm import Vm
 
 HELLO_SECONDS = {AccelKind.KVM: 20.0, AccelKind.TCG: 60.0}  # twenty times the usual boot of each
@@ -38,7 +38,7 @@ def greet(vm: Vm, seconds: float = 0.0) -> Channel:
         lost = channel.why_closed
         channel.close()
         if isinstance(error, ChannelClosed) and not lost:
-            raise Silent("hello", f"{error}; the guest's console: {console(vm)}") from error
+            raise Silent("hello", f"{error}; {where(vm)}; the guest's console: {console(vm)}") from error
         raise
     return channel
 

@@ -17,6 +17,17 @@ def guest_ended(vm: Vm) -> str:
     return f"the guest has ended by itself; its console: {console(vm)}"
 
 
+def where(vm: Vm) -> str:
+    """What a guest that says nothing is doing: the machine, and where its processor is, or that it waits (HLT=1)."""
+    try:
+        status = vm.qmp.command("query-status")["status"]
+        registers = str(vm.qmp.command("human-monitor-command", command_line="info registers"))
+    except (SandboxError, KeyError, TypeError) as error:
+        return f"its monitor: {error}"
+    found = [word for word in registers.split() if word.startswith(("RIP=", "EIP=", "HLT="))]
+    return " ".join([str(status), *found])
+
+
 def console(vm: Vm) -> str:
     """Why it panicked, else the last that it printed; without anything that a terminal would act on."""
     try:

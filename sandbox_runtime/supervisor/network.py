@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 from sandbox_runtime.errors import HostUnfit
 from sandbox_runtime.model import NetKind, Nic
@@ -42,6 +41,8 @@ def random_mac() -> str:
 
 
 def _ip(*words: str) -> None:
+    import subprocess  # memory of every sandbox, for those that come here
+
     try:
         done = subprocess.run(["ip", *words], capture_output=True, check=False)
     except FileNotFoundError:

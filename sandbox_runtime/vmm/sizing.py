@@ -17,7 +17,7 @@ PAGE_STRUCT = 64  # bytes per 4 KiB page of guest memory: include/linux/mm_types
 DEFAULT_MEMORY = 512 * MIB  # of a sandbox without a memory limit
 DEFAULT_CPU_MILLI = 1_000
 VMM_KVM = 40 * MIB  # QEMU and the supervisor, measured; the emulator has its translated code besides
-VMM_TCG = 76 * MIB
+VMM_TCG = 68 * MIB
 
 
 class Size(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -42,6 +41,8 @@ class Program(NamedTuple):
 @functools.cache
 def find(places: Sequence[str] = PLACES) -> Program:
     """The first that is installed. Raises HostUnfit where there is none."""
+    import subprocess  # memory of every sandbox, for those with shared directories
+
     for path in places:
         if os.access(path, os.X_OK):
             said = subprocess.run([path, "--help"], capture_output=True, check=False, timeout=10)
