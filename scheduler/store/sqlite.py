@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from tenants.ledger.forest import Quotas
 
 APPLICATION_ID: Final = 0x42754C6B  # "BuLk": whose file it is
 SCHEMA_VERSION: Final = 2  # 1 had neither reservations nor deadlines; its rows read as they are
+LOG_PAGES: Final = 256  # 1 MiB of write-ahead log at most; SQLite's own 1,000 fill a small volume
 REMEMBERED: Final = 10_000  # released pods that are kept for readers that lag
 SCHEMA: Final = """
 CREATE TABLE head (
@@ -81,6 +82,7 @@ class SqliteStore(Steps):
     def _prepare(self, *, durable: bool) -> None:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._db.execute("BEGIN IMMEDIATE")
         owner, version = (self._number(f"PRAGMA {name}") for name in ("application_id", "user_version"))
         if self._number("SELECT count(*) FROM sqlite_schema") == 0:
@@ -98,6 +100,8 @@ class SqliteStore(Steps):
         elif version < SCHEMA_VERSION:
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._db.execute("COMMIT")
+        # The file gets the pages that it needs anyway while there is room for them; others are not waited for.
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     # --- steps ----------------------------------------------------------------------------------------------
 
@@ -118,7 +122,8 @@ class SqliteStore(Steps):
             answer = decide(ledger)
             seen, configured = self._write(changes)
             self._db.execute("COMMIT")
-        self._seen, self._configured = seen, configured
+            # Still under the lock: set any later, it would take back what the next thread has read by then.
+            self._seen, self._configured = seen, configured
         return answer
 
     @contextmanager
@@ -185,7 +190,12 @@ class SqliteStore(Steps):
         ]
         last = self._seen + len(rows)
         if rows:
-            self._db.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", rows)
+            # A version that is taken must fail; REPLACE would take its row away, and with it somebody's answer.
+            self._db.executemany(
+                "INSERT INTO entry VALUES (?, ?, ?) ON CONFLICT (uid) DO UPDATE"
+                " SET version = excluded.version, body = excluded.body",
+                rows,
+            )
             self._db.execute("UPDATE head SET version = ?", (last,))
             if last // REMEMBERED != self._seen // REMEMBERED:
                 self._prune(last - REMEMBERED)
@@ -200,9 +210,16 @@ class SqliteStore(Steps):
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                self._give_room()
             raise StoreUnavailable(str(self.path), str(error)) from error
         except msgspec.MsgspecError as error:
             raise StoreUnavailable(str(self.path), f"holds what nobody of us wrote: {error}") from error
+
+    def _give_room(self) -> None:
+        """Fold the write-ahead log into the file: it may be what fills the disk, with many states of few pages."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _number(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])

@@ -93,6 +93,24 @@ def test_sqlite_on_a_full_disk(small_disk: Path) -> None:
     store.close()
 
 
+def test_sqlite_on_a_disk_with_little_room_left_goes_on_for_as_long_as_it_is_asked(small_disk: Path) -> None:
+    store = open_store(f"sqlite:{small_disk / 'ledger.db'}")
+    store.configure(WIDE)
+    ballast = fill(small_disk)
+    with ballast.open("ab") as file:
+        file.truncate(ballast.stat().st_size - (400 << 10))
+    refused = 0
+    for number in range(2_000):
+        charges = [make_charge("one", cpu=1 + number)]
+        try:
+            store.record(charges)
+        except StoreUnavailable:
+            refused += 1
+            store.record(charges)  # said once, not for ever
+    assert 0 < refused < 100
+    store.close()
+
+
 def test_sqlite_on_a_disk_that_may_only_be_read(small_disk: Path) -> None:
     address = f"sqlite:{small_disk / 'ledger.db'}"
     store = open_store(address)

@@ -170,3 +170,20 @@ def test_after_a_full_disk_it_goes_on(store: SqliteStore) -> None:
     store.record(many)
     assert len(store.read(lambda ledger: ledger.entries)) == 501
     store.read(Ledger.verify)
+
+
+def test_a_version_that_somebody_else_has_written_is_never_written_over(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.record([make_charge("first", cpu=1), make_charge("second", cpu=1)])
+    catch_up = store._catch_up
+
+    def behind() -> None:
+        catch_up()
+        store._seen -= 1
+
+    monkeypatch.setattr(store, "_catch_up", behind)
+    with pytest.raises(StoreUnavailable, match="UNIQUE"):
+        store.record([make_charge("third", cpu=1)])
+    monkeypatch.undo()
+    assert store.read(lambda ledger: set(ledger.entries)) == {"first", "second"}
