@@ -54,7 +54,8 @@ def _starts(starts: Starts) -> list[str]:
 def _overhead(row: dict[str, Any]) -> str:
     mib = {name.removesuffix("_bytes"): value / MIB for name, value in row.items() if name.endswith("_bytes")}
     return (
-        f"idle sandbox of {mib['memory']:5.0f} MiB: VMM {mib['vmm']:.1f} + translated code {mib['translated']:.1f} + "
+        f"idle sandbox of {mib['memory']:5.0f} MiB beside {row['beside']}: VMM {mib['vmm']:.1f} + "
+        f"translated code {mib['translated']:.1f} + "
         f"supervisor {mib['helper']:.1f} + guest {mib['guest']:.1f} = {mib['total']:.1f} MiB, bar {mib['bar']:.1f}; "
         f"of it {mib['guest_template']:.1f} the template's, so {mib['further']:.1f} for each further one"
     )

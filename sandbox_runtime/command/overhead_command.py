@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--busybox", type=Path, default=Path("/bin/busybox"), help="static busybox to run in it"
     )
     parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument(
+        "--beside", type=int, default=0, help="how many equal sandboxes run beside the one that is measured"
+    )
     parser.add_argument("--allow-emulation", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
@@ -88,17 +92,28 @@ def defaults(*words: str) -> argparse.Namespace:
 
 
 def _measure(paths: Paths, root: Path, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    with ExitStack() as stack:
+        for _ in range(arguments.beside):
+            _started(paths, root, size, arguments, stack)
+        found = _measured(paths, size, arguments, _started(paths, root, size, arguments, stack))
+    return {"beside": arguments.beside, **found}
+
+
+def _started(paths: Paths, root: Path, size: int, arguments: argparse.Namespace, stack: ExitStack) -> str:
+    """The ID of one more sandbox, which ends with `stack`."""
     order = run_command.order_of(_options(root, size, arguments))
     with showing(quiet=arguments.json) as progress:
         running = start(paths, order, progress)
-    try:
-        samples = []
-        for _ in range(max(1, arguments.samples)):
-            time.sleep(SETTLE_SECONDS)
-            ask(paths, running.id, op="stats")  # what containers use is taken off what the guest holds
-            samples.append(ask(paths, running.id, op="overhead"))
-    finally:
-        rm_command.force(paths, running.id)
+    stack.callback(rm_command.force, paths, running.id)
+    return running.id
+
+
+def _measured(paths: Paths, size: int, arguments: argparse.Namespace, identity: str) -> dict[str, Any]:
+    samples = []
+    for _ in range(max(1, arguments.samples)):
+        time.sleep(SETTLE_SECONDS)
+        ask(paths, identity, op="stats")  # what containers use is taken off what the guest holds
+        samples.append(ask(paths, identity, op="overhead"))
     if any("error" in sample for sample in samples):
         raise SandboxError(f"the sandbox of {mib(size)} ended while it was measured")
     accel = samples[0].pop("accel")
