@@ -64,6 +64,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport = None
         self._calls.clear()
         self._tasks.clear()
+        self._frames.owed.clear()
         self.host.left(self)
 
     def data_received(self, data: bytes) -> None:
@@ -81,13 +82,13 @@ class Http2Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller does not read: stop taking its calls until it does."""
         self._stuck_since = self.host.clock()
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self._is_open():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._stuck_since = NEVER
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self._is_open():
             self._transport.resume_reading()
 
     # --- events ---------------------------------------------------------------------------------------------
@@ -238,11 +239,8 @@ class Http2Connection(asyncio.Protocol):
             self._transport.close()
 
     def _leave_if_done(self) -> None:
-        if (
-            self._leaving
-            and not (self._calls or self._tasks or self._frames.owed)
-            and self._transport is not None
-        ):
+        busy = self._calls or self._tasks or self._frames.owed
+        if self._leaving and not busy and self._transport is not None:
             self._flush()
             self._transport.close()
 
