@@ -58,9 +58,8 @@ class Frames:
                 SettingCodes.MAX_HEADER_LIST_SIZE: limits.head_bytes,
             },
         )
-        self._h2.decoder.max_header_list_size = (
-            limits.head_bytes
-        )  # else only once the caller has confirmed it
+        # Else it holds only once the caller has confirmed it.
+        self._h2.decoder.max_header_list_size = limits.head_bytes
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(BODIES * window - WINDOW_BYTES)
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import shutil
+import socket
 import ssl
 import tracemalloc
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from benchmarks.extender.embedded import EmbeddedCluster, plain_nodes
 from scheduler.extender.http import Limits
+from scheduler.extender.http2 import Http2Connection
 from scheduler.extender.server import TlsFiles
 from scheduler.extender.wire import BindingArgs
 from tests.support import frames
@@ -274,7 +276,7 @@ def test_the_connections_window_opens_again_as_calls_end(
         found = await client(server, context)
         content = recorded("filter")
         window, spent = frames.WINDOW_BYTES, 0
-        for stream in range(1, 2 * (3 * window // len(content)), 2):
+        for stream in range(1, 2 * (8 * window // len(content)), 2):
             found.writer.write(headers(stream, POST, end=False))
             found.writer.write(frame(frames.DATA, frames.END_STREAM, stream, content))
             spent += len(content)
@@ -371,6 +373,25 @@ def test_calls_that_were_given_up_count_until_their_handlers_end(
     against(scenario, tls=made[1], cluster=cluster)
 
 
+def test_who_says_goodbye_is_left_and_what_was_begun_runs_to_its_end(
+    made: tuple[Authority, TlsFiles], context: ssl.SSLContext
+) -> None:
+    cluster = SlowCluster()
+    content = body(PodName="p", PodNamespace="n", PodUID="uid", Node=NAMES[0])
+
+    async def scenario(server: Running) -> None:
+        found = await client(server, context)
+        found.writer.write(headers(1, BIND, end=False) + frame(frames.DATA, frames.END_STREAM, 1, content))
+        await until(lambda: cluster.begun == 1)
+        found.writer.write(frame(frames.GOAWAY, 0, 0, number(0) + number(0)))
+        assert await found.next(frames.DATA) is None
+        assert not server.server.connections
+        cluster.gate.set()
+        await until(lambda: cluster.ended == 1)
+
+    against(scenario, tls=made[1], cluster=cluster)
+
+
 def test_unfinished_calls_hold_four_bodies_together(
     made: tuple[Authority, TlsFiles], context: ssl.SSLContext
 ) -> None:
@@ -392,16 +413,20 @@ def test_who_does_not_read_is_not_read_and_then_cut_off(
 ) -> None:
     async def scenario(server: Running) -> None:
         found = await client(server, context)
+        await until(lambda: len(server.server.connections) == 1)
+        (connection,) = server.server.connections
+        transport = cast(Http2Connection, connection)._transport
+        assert transport is not None
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         cast(asyncio.Transport, found.writer.transport).pause_reading()
-        pings, sent = frame(frames.PING, 0, 0, bytes(8)) * 4096, 0
+        pings, is_read = frame(frames.PING, 0, 0, bytes(8)) * 512, True
         with contextlib.suppress(ConnectionError):
-            while server.server.connections:
+            while is_read and server.server.connections:
                 found.writer.write(pings)
-                sent += len(pings)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(found.writer.drain(), 0.1)
-                if sent > 32 << 20:
-                    await asyncio.sleep(0.1)
+                await asyncio.sleep(0)
+                is_read = transport.is_reading()
+        assert not is_read
+        assert server.server.connections
         await until(lambda: not server.server.connections)
 
     against(scenario, tls=made[1], limits=Limits(answer_seconds=0.5))
