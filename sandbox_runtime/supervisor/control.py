@@ -15,10 +15,11 @@ from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.lifecycle.state import Status, Verdict
 from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import frames
+from sandbox_runtime.supervisor.failure import failure_code
 from sandbox_runtime.supervisor.frames import WINDOW, Kind
 from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.processes import Process
-from sandbox_runtime.supervisor.sandbox import Sandbox, failure_code
+from sandbox_runtime.supervisor.sandbox import Sandbox
 
 UNREAD_BYTES = 4 << 20  # that a client may leave unread
 FIRST_CLIENT_SECONDS = 60.0

@@ -25,12 +25,13 @@ from sandbox_runtime.lifecycle.state import Phase
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.supervisor import order as orders
 from sandbox_runtime.supervisor.control import FIRST_CLIENT_SECONDS, LAST_WORDS_SECONDS, Control
+from sandbox_runtime.supervisor.failure import Interrupted
 from sandbox_runtime.supervisor.figures import Figures
 from sandbox_runtime.supervisor.host import adopt_orphans
 from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.reaper import Reaper
 from sandbox_runtime.supervisor.reaper import start as start_reaper
-from sandbox_runtime.supervisor.sandbox import Interrupted, Sandbox
+from sandbox_runtime.supervisor.sandbox import Sandbox
 
 RAN = ("exited", "out-of-memory")
 

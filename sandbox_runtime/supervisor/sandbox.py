@@ -24,6 +24,7 @@ from sandbox_runtime.protocol.errors import RequestFailed
 from sandbox_runtime.supervisor import group, guest, starts
 from sandbox_runtime.supervisor.copying import Copying
 from sandbox_runtime.supervisor.deaths import Deaths
+from sandbox_runtime.supervisor.failure import Interrupted, failure_code
 from sandbox_runtime.supervisor.flood import NoNews
 from sandbox_runtime.supervisor.host import Host
 from sandbox_runtime.supervisor.logs import Log
@@ -35,11 +36,6 @@ from sandbox_runtime.supervisor.pulse import Pulse
 DRAIN_SECONDS = 5.0  # for streams that somebody else holds open after their process has ended
 EXECS_SECONDS = 10.0
 
-
-class Interrupted(BaseException):
-    """A signal asked for the end while something slow was under way."""
-
-
 Reported = Callable[[str, str, Verdict], None]
 
 
@@ -48,8 +44,7 @@ class Sandbox:
 
     Attributes:
         state: as `step` left it.
-        why: what went wrong, in words, where something did.
-        interruptible: a signal may raise Interrupted now.
+        why: what went wrong, in words. interruptible: a signal may raise Interrupted now.
         on_report: told (container, exec_id, verdict) of each end.
         on_started: told when a container runs. on_finish: told once, at the end of everything.
     """
@@ -132,8 +127,6 @@ class Sandbox:
         if name == self.order.stop_at:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    # --- doing ----------------------------------------------------------------------------------------------
-
     def _perform(self, action: words.Action) -> None:
         match action:
             case words.Acquire(resource):
@@ -206,8 +199,6 @@ class Sandbox:
         except (SandboxError, OSError) as error:
             self.why = self.why or f"{resource}: {error}"
         self.feed(words.Released(resource))
-
-    # --- machine and channel --------------------------------------------------------------------------------
 
     def _blame(self, why: str) -> None:
         self.why = self.why or why
@@ -291,7 +282,9 @@ class Sandbox:
         process.over = True
         key = (process.container, process.exec_id)
         if process.exec_id and self.host.channel is not None:
-            self.host.channel.request("remove", messages.Name(*key), _whatever)
+            self.host.channel.request(
+                "remove", messages.Name(*key), lambda _: None
+            )  # nobody waits for the answer
         self.feed(words.Exited(*key, process.code))
 
     def _report(self, container: str, exec_id: str, verdict: Verdict) -> None:
@@ -398,25 +391,10 @@ class Sandbox:
         """Send a signal; to a process that has ended it is nothing."""
         if self.host.channel is not None:
             request = messages.Signal(container, exec_id, number, everyone)
-            self.host.channel.request("signal", request, _whatever)
+            self.host.channel.request("signal", request, lambda _: None)  # nobody waits for the answer
 
     def resize(self, process: Process, rows: int, columns: int) -> None:
         """Set the size of a terminal."""
         if self.host.channel is not None:
             request = messages.Resize(process.container, process.exec_id, rows, columns)
-            self.host.channel.request("resize", request, _whatever)
-
-
-def failure_code(error: Exception) -> int:
-    """What `docker run` would exit with: 127 no such command, 126 it cannot be run, 125 everything else."""
-    if isinstance(error, RequestFailed) and error.code == "start-failed":
-        text = error.message.lower()
-        if "not found" in text or "no such file" in text:
-            return 127
-        if "permission denied" in text or "exec format" in text or "is a directory" in text:
-            return 126
-    return 125
-
-
-def _whatever(answer: Any) -> None:
-    """Nobody waits for this answer."""
+            self.host.channel.request("resize", request, lambda _: None)  # nobody waits for the answer

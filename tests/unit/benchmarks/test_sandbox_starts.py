@@ -17,7 +17,7 @@ GOOD = Starts(
     8.0,
     [200.0],
 )
-COSTS = [{"memory_bytes": 128 * MIB, "total_bytes": 66 * MIB, "bar_bytes": 66 * MIB}]
+COSTS = [{"beside": 9, "memory_bytes": 128 * MIB, "total_bytes": 66 * MIB, "bar_bytes": 66 * MIB}]
 
 
 def test_figures_on_the_bar_are_met() -> None:
@@ -37,7 +37,7 @@ def test_a_sandbox_may_cost_what_the_bar_says_and_no_byte_more() -> None:
     met = Results("tcg", None, COSTS, None, None, None)
     missed = met._replace(overhead=[COSTS[0] | {"total_bytes": 66 * MIB + 1}])
     assert met.misses() == []
-    assert [miss.split(":")[0] for miss in missed.misses()] == ["overhead at 128 MiB"]
+    assert [miss.split(":")[0] for miss in missed.misses()] == ["overhead at 128 MiB beside 9"]
 
 
 def test_bare_qemu_has_paths_for_descriptors_and_no_filter(tmp_path: Path) -> None:
