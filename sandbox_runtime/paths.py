@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from sandbox_runtime.errors import BadInput
 
+SYSTEM_RUN = Path("/run/bulkhead")
 SOCKET_PATH_LIMIT = 107  # sun_path is 108 bytes with its NUL: unix(7)
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,75})")
 
@@ -32,7 +34,7 @@ class Paths(NamedTuple):
         uid = os.getuid() if uid is None else uid
         environ = os.environ if environ is None else environ
         if uid == 0:
-            return cls(Path("/run/bulkhead"), Path("/var/lib/bulkhead"))
+            return cls(SYSTEM_RUN, Path("/var/lib/bulkhead"))
         home = environ.get("HOME") or f"/tmp/bulkhead-{uid}"  # noqa: S108 - only where even HOME is unset
         run = environ.get("XDG_RUNTIME_DIR") or f"/tmp/bulkhead-run-{uid}"  # noqa: S108
         return cls(
@@ -68,6 +70,12 @@ class Paths(NamedTuple):
     def stores(self) -> Path:
         """Parent of what sandboxes store: on a disk, since /run is memory."""
         return self.cache / "sandboxes"
+
+    def group(self, sandbox_id: str) -> str:
+        """Control group of one sandbox. The tree is the host's, so other roots than the system's have other names."""
+        if self.run == SYSTEM_RUN:
+            return f"bulkhead/{check_id(sandbox_id)}"
+        return f"bulkhead/{check_id(sandbox_id)}@{sha256(os.fsencode(self.run)).hexdigest()[:12]}"
 
     def storage(self, sandbox_id: str) -> Path:
         """Private disks and logs of one sandbox; gone with it."""

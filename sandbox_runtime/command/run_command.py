@@ -158,7 +158,7 @@ def _spec(
 ) -> SandboxSpec:
     cgroup = arguments.cgroup
     if cgroup is None:
-        cgroup = f"bulkhead/{sandbox_id}" if os.geteuid() == 0 else ""
+        cgroup = places.paths(arguments).group(sandbox_id) if os.geteuid() == 0 else ""
     return SandboxSpec(
         id=sandbox_id,
         hostname=arguments.hostname,

@@ -167,7 +167,7 @@ def left_behind(paths: Paths, ids: Iterable[str] = (), taps: Iterable[str] = ())
         *_processes(paths),
         *_mounts(paths),
         *(f"tap {name}" for name in taps if Path("/sys/class/net", name).exists()),
-        *_groups(ids),
+        *_groups(paths, ids),
         *_files(paths),
     ]
 
@@ -217,10 +217,10 @@ def _mounts(paths: Paths) -> list[str]:
     return [f"mount {line}" for line in lines if str(paths.run) in line or f"{paths.cache}/sandboxes" in line]
 
 
-def _groups(ids: Iterable[str]) -> list[str]:
+def _groups(paths: Paths, ids: Iterable[str]) -> list[str]:
     """Control groups by the name that `run` gives them, in every hierarchy."""
     roots = [ROOT] if Cgroup("x").unified else [ROOT / name for name in CONTROLLERS]
-    places = [root / "bulkhead" / sandbox_id for root in roots for sandbox_id in ids]
+    places = [root / paths.group(sandbox_id) for root in roots for sandbox_id in ids]
     return [f"cgroup {place}" for place in places if place.is_dir()]
 
 

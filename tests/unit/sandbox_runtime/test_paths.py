@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_runtime.errors import BadInput
-from sandbox_runtime.paths import Paths, check_id
+from sandbox_runtime.paths import SYSTEM_RUN, Paths, check_id
 
 
 def test_root_has_the_directories_of_the_system() -> None:
@@ -33,3 +33,9 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made() -> No
 def test_a_pod_uid_is_a_good_id() -> None:
     uid = "4f1c9a52-1b7e-4f5e-9f0d-5f8a8f4f2c11"
     assert Paths.of_this_user(uid=0).sandbox(uid).name == uid
+
+
+def test_two_run_roots_never_share_a_control_group(tmp_path: Path) -> None:
+    names = {Paths(root, tmp_path).group("shell") for root in (SYSTEM_RUN, tmp_path / "a", tmp_path / "b")}
+    assert len(names) == 3
+    assert Paths(SYSTEM_RUN, tmp_path).group("shell") == "bulkhead/shell"
