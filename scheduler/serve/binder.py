@@ -57,7 +57,9 @@ class Binder:
         refusal, outcome = await self._post(namespace, name, uid, node)
         if outcome is Outcome.DONE:
             self._doubts.discard(uid)
-        elif outcome is not None and await self._stands_nowhere(record):
+        elif outcome is None:
+            self._doubts &= self._mirror.pods.keys()  # who was deleted meanwhile is in doubt no longer
+        elif await self._stands_nowhere(record):
             await self._drop(record)
         return refusal
 
@@ -104,7 +106,7 @@ class Binder:
             self._mirror.forget(uid, Stage.PENDING)
         refusal = self._refusal_on(record, node)
         if refusal:
-            if holds:
+            if holds and await self._stands_nowhere(record):
                 await self._drop(record)
             return refusal
         self._mirror.cycle.policy.observe(self._mirror.state.demand(record.shape))

@@ -269,3 +269,17 @@ def test_a_node_that_somebody_else_has_overfilled_takes_no_guided_pod(tmp_path: 
         assert await cluster.bind(uid, "n1") == ""
 
     scenario(tmp_path, play)
+
+
+def test_what_another_replica_may_have_bound_is_not_given_back_with_a_refusal(tmp_path: Path) -> None:
+    async def play(cluster: Cluster) -> None:
+        uid = cluster.opened("pod")
+        charge = msgspec.structs.replace(cluster.mirror.pods[uid].charge, node="n0")
+        now = cluster.clock.wall()
+        await cluster.store.step(lambda store: store.reserve([charge], now + TERM_S, now))
+        cluster.mirror.pod_changed(pod("filler", on="n0", cpu="64"))
+        cluster.server.silent = {"GET"}
+        assert "on node n0" in await cluster.bind(uid, "n0")
+        assert await cluster.places() == {uid: "n0"}
+
+    scenario(tmp_path, play)
