@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Final, TypeVar
 
 import structlog
@@ -103,19 +103,19 @@ class Carrier:
         """Make the quota tree and every entry what the cluster says; the pods themselves always win."""
         self._mirror.requota()
         self._mirror.tidy()
-        young = await self._young()
+        staying = await self._not_to_end()
         told = self._mirror.drain()
         quotas, now = self._mirror.ledger.quotas, self._wall()
         standing = {Stage.BOUND, Stage.LEAVING}
         pods, proven = list(self._mirror.pods.values()), self._fence.complete_to
         bound = {pod.uid: pod.charge for pod in pods if pod.tenant and pod.stage in standing}
         waiting = {pod.uid for pod in pods if pod.stage not in standing}
-        young |= await self._unproven(bound.keys(), waiting, proven)
+        staying |= await self._unproven(bound.keys(), waiting, proven)
 
         def step(store: Store) -> Drift:
             store.configure(quotas)
             store.release_all(told.release)
-            return store.reconcile(bound, now, waiting=waiting, young=young)
+            return store.reconcile(bound, now, waiting=waiting, young=staying)
 
         self.drift = await self._telling(told, step)
         self._compared_at = self._clock()
@@ -156,13 +156,13 @@ class Carrier:
             raise
 
     async def _expire(self) -> None:
-        young = await self._young()
-        self._guide.sweep(young)
+        staying = await self._not_to_end()
+        self._guide.sweep(staying)
         now = self._wall()
-        await self._store.step(lambda store: store.expire(now, self._is_bound, young))
+        await self._store.step(lambda store: store.expire(now, self._is_bound, staying))
 
-    async def _young(self) -> set[str]:
-        """Reservations that must not end yet.
+    async def _not_to_end(self) -> set[str]:
+        """Reservations that stay whatever their deadline says.
 
         Those that this replica has not known for a whole term, since its clock may be ahead of who made them; and those
         of pods that may be bound though the watch has not shown it.
@@ -173,12 +173,16 @@ class Carrier:
         ends = {uid: since + term for (uid, _), since in self._watched.items()}
         young = {uid for uid, end in ends.items() if now < end}
         overdue = (ends.keys() - young) | set(self._guide.overdue())
+        return young | await self._perhaps_bound(overdue, {uid: ends.get(uid, now) for uid in overdue})
+
+    async def _perhaps_bound(self, overdue: set[str], ends: Mapping[str, float]) -> set[str]:
+        """Of the overdue: whose pod is unknown here and may be new, and whose pod nobody can tell of."""
         pods = self._mirror.pods
-        unknown = {uid for uid in overdue - pods.keys() if self._fence.complete_to < ends.get(uid, now)}
+        unknown = {uid for uid in overdue - pods.keys() if self._fence.complete_to < ends[uid]}
         if unknown:
             await self._fence.advance()
         waiting = [pods[uid] for uid in overdue & pods.keys() if not self._is_bound(uid)]
-        return young | unknown | await self._witness.doubtful(waiting)
+        return unknown | await self._witness.doubtful(waiting)
 
     def _is_bound(self, uid: str) -> bool:
         record = self._mirror.pods.get(uid)
