@@ -17,6 +17,7 @@ from sandbox_runtime.command.table import show
 from sandbox_runtime.errors import HostUnfit
 from sandbox_runtime.guest.inputs import gather
 from sandbox_runtime.guest.kernel import find_kernel
+from sandbox_runtime.guest.kernel_build import outdated
 from sandbox_runtime.model import MIB
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm.accel import REMEDY, probe_accel
@@ -74,6 +75,7 @@ def examine(paths: Paths, emulate: bool) -> list[Finding]:
         _qemu,
         _kernel,
         lambda: _guest(paths),
+        lambda: _own_kernel(paths),
         lambda: _program("mkfs.ext4", "e2fsprogs", "private disks", True),
         lambda: _program("mkfs.erofs", "erofs-utils", "the guest image", True),
         lambda: _program("ip", "iproute2", "--net tap", False),
@@ -123,6 +125,11 @@ def _guest(paths: Paths) -> Finding:
     return Finding(
         "guest kernel and crun", True, True, f"{inputs.kernel.release} at {inputs.kernel.boot_file}"
     )
+
+
+def _own_kernel(paths: Paths) -> Finding:
+    why = outdated(paths.guest)
+    return Finding("newest guest kernel", not why, False, why or "yes", "bulkhead guest build-kernel")
 
 
 def _program(name: str, package: str, purpose: str, needed: bool) -> Finding:

@@ -65,6 +65,19 @@ def remove_kernel(paths: Paths) -> bool:
     return had
 
 
+def outdated(guest: Path) -> str:
+    """Why the kernel in use should be built again; empty where it need not be, or is the distribution's."""
+    try:
+        home, source = (guest / OWN).resolve(strict=True), find_source()
+    except (OSError, HostUnfit):
+        return ""
+    return (
+        ""
+        if home.name == _name(source)
+        else f"not built from {source} with the configuration of this release"
+    )
+
+
 def find_source(folder: Path = _SOURCES) -> Path:
     """The newest kernel source archive that the distribution has installed. Raises HostUnfit."""
     found = sorted(folder.glob("linux-source-*.tar.xz"))

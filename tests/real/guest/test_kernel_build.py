@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from sandbox_runtime.errors import HostUnfit
+from sandbox_runtime.guest import kernel_build
 from sandbox_runtime.guest.kernel import own_kernel
-from sandbox_runtime.guest.kernel_build import CONFIG, build_kernel, remove_kernel
+from sandbox_runtime.guest.kernel_build import CONFIG, build_kernel, outdated, remove_kernel
 from sandbox_runtime.paths import Paths
 
 pytestmark = pytest.mark.real
@@ -90,6 +91,16 @@ def test_a_build_that_fails_says_why_and_changes_nothing(paths: Paths, makefile:
     assert words in f"{error.value.why} {error.value.remedy}"
     assert own_kernel(paths.guest) == before
     assert len(kept(paths)) == 1
+
+
+def test_a_newer_source_asks_for_another_build(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outdated(paths.guest) == ""
+    archive = source(paths, GOOD)
+    monkeypatch.setattr(kernel_build, "find_source", lambda: archive)
+    build_kernel(paths, tell=print)
+    assert outdated(paths.guest) == ""
+    source(paths, GOOD.replace("6.1.0", "6.1.1"))
+    assert str(archive) in outdated(paths.guest)
 
 
 def test_junk_instead_of_a_source_is_refused(paths: Paths) -> None:
