@@ -71,3 +71,23 @@ def test_every_file_system_of_a_volume_is_built_in(session: GuestSession) -> Non
 def test_the_controllers_of_containers_are_there(session: GuestSession) -> None:
     lines = read(session, "/proc/cgroups").splitlines()
     assert {line.split()[0].replace("blkio", "io") for line in lines} >= CONTROLLERS
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_what_a_service_mesh_asks_of_the_packet_filter_is_built_in(
+    session: GuestSession, family: str
+) -> None:
+    targets = set(read(session, f"/proc/net/{family}_tables_targets").split())
+    matches = set(read(session, f"/proc/net/{family}_tables_matches").split())
+    assert targets >= {"REJECT", "REDIRECT", "MASQUERADE", "DNAT", "SNAT", "MARK", "CONNMARK"}
+    assert matches >= {
+        "conntrack",
+        "owner",
+        "comment",
+        "addrtype",
+        "multiport",
+        "mark",
+        "connmark",
+        "tcp",
+        "udp",
+    }
