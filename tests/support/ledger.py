@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
+from tenants.ledger.answer import Admitted
 from tenants.ledger.book import Ledger
 from tenants.ledger.charge import Charge
 from tenants.model import Allowance, Dimension, Group, Pool, Quota, Tenant, TenantSet
@@ -13,6 +14,9 @@ from tests.support.tenants import cpu, make_tenant
 
 CPU = Dimension("default", "cpu")
 MEMORY = Dimension("default", "memory")
+LENDER = make_tenant("lender", quota=cpu(10, lend=4))
+BORROWER = make_tenant("borrower", quota=cpu(2))
+CAPPED = make_tenant("a", quota=cpu(4, max=6))
 
 
 def make_charge(
@@ -56,6 +60,11 @@ def make_set(*nodes: Tenant | Group, offered: Mapping[str, int] | None = None) -
 def make_ledger(*nodes: Tenant | Group, offered: Mapping[str, int] | None = None) -> Ledger:
     """An empty ledger."""
     return Ledger.from_tenants(make_set(*nodes, offered=offered))
+
+
+def admitted(ledger: Ledger, tenant: str, amount: int, uid: str = "") -> bool:
+    """Whether a pod of `amount` milli-CPU is admitted."""
+    return isinstance(ledger.admit(make_charge(uid or f"{tenant}+{amount}", tenant, cpu=amount)), Admitted)
 
 
 def fill(ledger: Ledger, tenant: str, count: int, *, each: int = 1, priority: int = 0, born: int = 0) -> None:
