@@ -7,9 +7,12 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from sandbox_runtime.channel import Channel
 from sandbox_runtime.guest.build import build
@@ -19,12 +22,20 @@ from sandbox_runtime.supervisor.greeting import greet
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.host import this_host
 from sandbox_runtime.vmm.launch import Launcher, Request
+from sandbox_runtime.vmm.recover import Leftover
 from sandbox_runtime.vmm.sizing import size_of
 from sandbox_runtime.vmm.templates import Templates
 from sandbox_runtime.vmm.vm import Vm
+from tests.support import guest_machine
 
 EMULATED = Accel(AccelKind.TCG, False, "a test")
 AGENT_SECONDS = 120
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="users and namespaces are given to a VM by root only")
+emulated = [
+    pytest.mark.real,
+    pytest.mark.skipif(bool(guest_machine.missing()), reason=guest_machine.missing()),
+]
+"""Marks of a module whose tests start machines."""
 
 
 @functools.cache
@@ -79,6 +90,16 @@ def launcher() -> Iterator[Launcher]:
         left = [directory for directory in templates.cgroup.directories() if directory.exists()]
         assert left == []
         shutil.rmtree(root)
+
+
+def dies(leftover: Leftover) -> bool:
+    """Whether it ends within five seconds by itself."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not leftover.running:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def left_behind(paths: Paths) -> list[str]:

@@ -19,7 +19,7 @@ from schemathesis.checks import CHECKS
 from benchmarks.extender.embedded import EmbeddedCluster, plain_nodes
 from tests.support.extender import NAMES, in_thread
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "extender.openapi.yaml"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "extender.openapi.yaml"
 EXAMPLES = int(os.environ.get("BULKHEAD_EXTENDER_EXAMPLES", "25"))
 NOT_HELD = (
     "negative_data_rejection",  # Kubernetes adds fields: what the schema does not name is ignored, not refused

@@ -21,11 +21,6 @@ Pair = tuple[Path, Path]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, TlsFiles]:
-    return server_files(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
 def known(made: tuple[Authority, TlsFiles]) -> Pair:
     return made[0].issue("kube-scheduler")
 
