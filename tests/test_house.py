@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("scheduler", "tenants", "sandbox_runtime", "benchmarks")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 GRAB_BAGS = {"utils", "util", "common", "manager", "helpers", "misc"}
 FOREIGN = re.compile(r"(?<![\w.-])/(?:wor[k]|hom[e])/|index-ur[l]|pythonhoste[d]")
 
@@ -20,7 +21,7 @@ def module_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_id)
+@pytest.mark.parametrize("path", MODULES + TESTS, ids=module_id)
 def test_a_module_is_short_enough_to_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
@@ -30,7 +31,7 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text())), "module docstring missing"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_id)
+@pytest.mark.parametrize("path", MODULES + TESTS, ids=module_id)
 def test_a_module_is_named_by_its_subject(path: Path) -> None:
     assert not GRAB_BAGS & set(path.relative_to(ROOT).with_suffix("").parts)
 
