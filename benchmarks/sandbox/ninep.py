@@ -8,8 +8,8 @@ The distribution's cloud kernel has no 9p. Its generic kernel has, as modules; t
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.sandbox.inside import ROOT
 from sandbox_runtime.errors import HostUnfit
@@ -36,15 +36,8 @@ class NinepLauncher(Launcher):
             *("-device", f"virtio-9p-device,fsdev={TAG},mount_tag={TAG}"),
         ]
 
-    def _spawn(
-        self,
-        request: Request,
-        directory: Path,
-        argv: list[str],
-        passed: Sequence[tuple[int, int]],
-        template: str = "",
-    ) -> Vm:
-        return super()._spawn(request, directory, [*argv, *self._device], passed, template)
+    def _spawn(self, request: Request, directory: Path, argv: list[str], *rest: Any, **named: Any) -> Vm:
+        return super()._spawn(request, directory, [*argv, *self._device], *rest, **named)
 
 
 def generic_kernel(unpacked: Path) -> KernelFiles:

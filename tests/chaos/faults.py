@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from tests.chaos import cast
 from tests.chaos.hostile import besiege
 from tests.chaos.judge import Standing
+from tests.chaos.replica import Replica
 from tests.chaos.world import RECOVERY_S, World, add_node
 from tests.support.kubernetes import wait_until
 
@@ -46,22 +47,21 @@ def kill_serve(world: World) -> float:
 
 def kill_leader(world: World) -> float:
     """The leading replica dies; the others take over before it comes back."""
-    dead, began = world.leader(), time.monotonic()
-    dead.end()
-    took = world.recovered(began)
-    dead.start()
-    dead.wait_ready()
-    return took
+    return _killed(world, world.leader())
 
 
 def kill_follower(world: World) -> float:
     """A replica dies that does not lead; what kube-scheduler had asked it is asked again elsewhere."""
     leader = world.leader()
-    dead, began = next(one for one in world.replicas if one is not leader), time.monotonic()
-    dead.end()
+    return _killed(world, next(one for one in world.replicas if one is not leader))
+
+
+def _killed(world: World, replica: Replica) -> float:
+    began = time.monotonic()
+    replica.end()
     took = world.recovered(began)
-    dead.start()
-    dead.wait_ready()
+    replica.start()
+    replica.wait_ready()
     return took
 
 
@@ -76,25 +76,23 @@ def kill_redis(world: World) -> float:
 
 def kill_api_server(world: World) -> float:
     """kube-apiserver dies and is started again at once, on the same etcd."""
-    began = time.monotonic()
-    world.plane.kill("kube-apiserver")
-    world.plane.start_again("kube-apiserver")
-    return world.recovered(began)
+    return _started_again(world, "kube-apiserver")
 
 
 def kill_etcd(world: World) -> float:
     """etcd dies and is started again at once, on its data."""
-    began = time.monotonic()
-    world.plane.kill("etcd")
-    world.plane.start_again("etcd")
-    return world.recovered(began)
+    return _started_again(world, "etcd")
 
 
 def kill_scheduler(world: World) -> float:
     """kube-scheduler dies between a guided pod and its binding, and is started again at once."""
+    return _started_again(world, "kube-scheduler")
+
+
+def _started_again(world: World, component: str) -> float:
     began = time.monotonic()
-    world.plane.kill("kube-scheduler")
-    world.plane.start_again("kube-scheduler")
+    world.plane.kill(component)
+    world.plane.start_again(component)
     return world.recovered(began)
 
 

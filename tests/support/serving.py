@@ -21,27 +21,37 @@ from tests.support.kubernetes import Answer, Api, ControlPlane, free_ports, wait
 ROOT: Final = Path(__file__).parents[2]
 GATE: Final = "bulkhead.dev/quota"
 ACCOUNT: Final = "system:serviceaccount:kube-system:bulkhead-scheduler"
-TENANT_FILES: Final = """
+
+
+def two_tenants(agents: str, platform: str) -> str:
+    """Files of an untrusted and a trusted tenant with these quotas of the default pool, and the RuntimeClass."""
+    return f"""
 apiVersion: bulkhead.dev/v1
 kind: Tenant
 name: agents
 trust: untrusted
 namespaces: [agents]
-quota: {default: {cpu: {guaranteed: 4, max: 8}, memory: {guaranteed: 8Gi, max: 64Gi}}}
+quota: {{default: {agents}}}
 ---
 apiVersion: bulkhead.dev/v1
 kind: Tenant
 name: platform
 trust: trusted
 namespaces: [platform]
-quota: {default: {cpu: {guaranteed: 8, max: 64}, memory: {guaranteed: 8Gi, max: 256Gi}}}
+quota: {{default: {platform}}}
 ---
 apiVersion: node.k8s.io/v1
 kind: RuntimeClass
-metadata: {name: bulkhead}
+metadata: {{name: bulkhead}}
 handler: bulkhead
-overhead: {podFixed: {cpu: 100m, memory: 128Mi}}
+overhead: {{podFixed: {{cpu: 100m, memory: 128Mi}}}}
 """
+
+
+TENANT_FILES: Final = two_tenants(
+    "{cpu: {guaranteed: 4, max: 8}, memory: {guaranteed: 8Gi, max: 64Gi}}",
+    "{cpu: {guaranteed: 8, max: 64}, memory: {guaranteed: 8Gi, max: 256Gi}}",
+)
 
 
 class Serving:

@@ -44,6 +44,14 @@ def stopped(process: subprocess.Popen[bytes]) -> int:
     return found[0]
 
 
+def running(bs: World, name: str, script: str = "echo up; sleep 1000") -> subprocess.Popen[bytes]:
+    """`run` in the foreground whose container has said that it is up."""
+    process = bs.popen("run", *bs.options(["--name", name, "--", "sh", "-c", script]))
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    return process
+
+
 def drop_files(found: list[str]) -> list[str]:
     """Without what is kept of a sandbox that has ended: its outcome and its log."""
     return [line for line in found if not line.endswith(("sandboxes/back", "uids"))]
@@ -69,9 +77,7 @@ def test_a_supervisor_killed_in_a_phase_of_the_start_leaves_nothing(bs: World, p
 
 
 def test_a_supervisor_killed_while_its_container_runs(bs: World) -> None:
-    process = bs.popen("run", *bs.options(["--name", "mid", "--", "sh", "-c", "echo up; sleep 1000"]))
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"up\n"
+    process = running(bs, "mid")
     os.kill(bs.supervisor("mid"), signal.SIGKILL)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 255
@@ -115,9 +121,7 @@ def test_a_supervisor_and_its_reaper_killed_are_cleaned_up_after_by_the_next_com
 
 
 def test_a_vmm_killed_while_its_container_runs(bs: World) -> None:
-    process = bs.popen("run", *bs.options(["--name", "vmm", "--", "sh", "-c", "echo up; sleep 1000"]))
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"up\n"
+    process = running(bs, "vmm")
     os.kill(bs.vmm("vmm"), signal.SIGKILL)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 137
@@ -127,9 +131,7 @@ def test_a_vmm_killed_while_its_container_runs(bs: World) -> None:
 
 def test_a_supervisor_that_is_asked_to_end_ends_all_in_order(bs: World) -> None:
     script = "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.1; done"
-    process = bs.popen("run", *bs.options(["--name", "term", "--", "sh", "-c", script]))
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"up\n"
+    process = running(bs, "term", script)
     os.kill(bs.supervisor("term"), signal.SIGTERM)
     out, _ = process.communicate(timeout=SECONDS)
     assert (process.returncode, out) == (7, b"bye\n")

@@ -10,31 +10,14 @@ from typing import Any
 import pytest
 
 from tests.support.kubernetes import Api, ControlPlane, ControlPlaneBroken, wait_until
-from tests.support.serving import Serving, get_pod, is_open, make_pod
+from tests.support.serving import Serving, get_pod, is_open, make_pod, two_tenants
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("serve")]
 
-HALVES = """
-apiVersion: bulkhead.dev/v1
-kind: Tenant
-name: agents
-trust: untrusted
-namespaces: [agents]
-quota: {default: {cpu: {guaranteed: 24, max: 48}, memory: {guaranteed: 8Gi, max: 64Gi}}}
----
-apiVersion: bulkhead.dev/v1
-kind: Tenant
-name: platform
-trust: trusted
-namespaces: [platform]
-quota: {default: {cpu: {guaranteed: 16, max: 48}, memory: {guaranteed: 8Gi, max: 64Gi}}}
----
-apiVersion: node.k8s.io/v1
-kind: RuntimeClass
-metadata: {name: bulkhead}
-handler: bulkhead
-overhead: {podFixed: {cpu: 100m, memory: 128Mi}}
-"""
+HALVES = two_tenants(
+    "{cpu: {guaranteed: 24, max: 48}, memory: {guaranteed: 8Gi, max: 64Gi}}",
+    "{cpu: {guaranteed: 16, max: 48}, memory: {guaranteed: 8Gi, max: 64Gi}}",
+)
 
 
 @pytest.fixture
