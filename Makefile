@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test faults check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools
+.PHONY: run test faults check setup lint fmt types arch lock bench clean debian-packages kubernetes-tools guest-kernel
 
 # The trace is $BULKHEAD_DATA where that is set, else one drawn with its statistics. The sandbox is skipped without QEMU.
 run: $(STAMP)              ## the main job: pack a production trace three ways, compare; start one sandbox
@@ -37,6 +37,11 @@ debian-packages:
 # proxy the tests that need them skip and say so.
 kubernetes-tools:
 	@sh tests/kubernetes/build.sh || echo "kubernetes-tools: skipped; the tests that need an API server will skip"
+
+# A guest kernel of our own, built once into the tests' cache; some ten minutes the first time. Its tests skip without it.
+guest-kernel: $(STAMP)
+	@sh tests/install-debian-packages.sh tests/kernel-packages.txt
+	$(BIN)/bulkhead guest build-kernel --cache-root "$${BULKHEAD_TEST_CACHE:-$$HOME/.cache/bulkhead-tests}/own-kernel"
 
 # What sandboxes and the live scheduler must survive, at length: an hour and more.
 faults: $(STAMP) debian-packages

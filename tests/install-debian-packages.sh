@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs the Debian packages named in tests/debian-packages.txt that are not there yet; needs root and apt.
+# Installs the Debian packages named in tests/debian-packages.txt, or in the list given, that are not there yet; needs
+# root and apt.
 # Without them the tests that need them skip and name what is missing, so this never fails a build.
-here=$(dirname "$0")
-wanted=$(sed 's/#.*//' "$here/debian-packages.txt" | xargs)
+list=${1:-$(dirname "$0")/debian-packages.txt}
+wanted=$(sed 's/#.*//' "$list" | xargs)
 missing=""
 for package in $wanted; do
   dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

@@ -222,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
         "boots": (3, "cold boots of each kind"),
         "at-once": (10, "sandboxes that start at the same time"),
         "rounds": (3, "rounds of storage and neighbours"),
-        "milliseconds": (250, "of one work in the storage table"),
+        "milliseconds": (700, "of one work in the storage table"),
         "seconds": (3, "of requests in each situation among neighbours"),
         "endure-restores": (500, "restores in a row"),
         "endure-boots": (200, "boots in a row"),

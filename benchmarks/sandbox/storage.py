@@ -31,6 +31,7 @@ BLOCKS = {"seq": 1 << 20, "rand": 4096}
 NO_DIRECT = frozenset({"tmpfs"})  # page cache is all that it is
 BAR, BARRED = 0.95, ("rootfs", "block volume", "emptyDir (disk)")
 HOST, RAW = "host", "raw disk"
+CACHED = "raw disk (host's cache)"  # what 9p and virtiofs read from too; other disks go around it
 NINEP, RAW_NINEP = "hostPath (9p)", "raw disk (9p's guest)"
 
 
@@ -99,9 +100,12 @@ def storage(
     )
     with ExitStack() as stack:
         volumes, nic = _volumes(folder, stack, skipped)
-        raw = Disk("raw", (_file(folder / "raw.img"),))
+        disks = [
+            Disk("raw", (_file(folder / "raw.img"),)),
+            Disk("cached", (_file(folder / "cached.img"),), shared=True),
+        ]
         found = stack.enter_context(
-            inside(launcher, request._replace(use_template=False), program, volumes, [raw], nic)
+            inside(launcher, request._replace(use_template=False), program, volumes, disks, nic)
         )
         ways = _ways(found, program, folder, volumes)
         if ninep:
@@ -161,6 +165,7 @@ def _ways(
     return {
         HOST: (on_host, str(folder / "raw.img")),
         RAW: (in_guest, "serial:raw"),
+        CACHED: (in_guest, "serial:cached"),
         "rootfs": (in_guest, "/file"),
         **places,
     }

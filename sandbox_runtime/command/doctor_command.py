@@ -16,6 +16,8 @@ from sandbox_runtime.command import places
 from sandbox_runtime.command.table import show
 from sandbox_runtime.errors import HostUnfit
 from sandbox_runtime.guest.inputs import gather
+from sandbox_runtime.guest.kernel import find_kernel
+from sandbox_runtime.guest.kernel_build import outdated
 from sandbox_runtime.model import MIB
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm.accel import REMEDY, probe_accel
@@ -72,7 +74,8 @@ def examine(paths: Paths, emulate: bool) -> list[Finding]:
         lambda: _kvm(paths, emulate),
         _qemu,
         _kernel,
-        _guest,
+        lambda: _guest(paths),
+        lambda: _own_kernel(paths),
         lambda: _program("mkfs.ext4", "e2fsprogs", "private disks", True),
         lambda: _program("mkfs.erofs", "erofs-utils", "the guest image", True),
         lambda: _program("ip", "iproute2", "--net tap", False),
@@ -114,12 +117,19 @@ def _kernel() -> Finding:
     return Finding("host kernel", version >= KERNEL_LEAST, True, release, "5.12 or newer is needed")
 
 
-def _guest() -> Finding:
+def _guest(paths: Paths) -> Finding:
     try:
-        inputs = gather()
+        inputs = gather(find_kernel(paths.guest))
     except HostUnfit as error:
         return Finding("guest kernel and crun", False, True, f"{error.what}: {error.why}", error.remedy)
-    return Finding("guest kernel and crun", True, True, str(inputs.kernel.boot_file))
+    return Finding(
+        "guest kernel and crun", True, True, f"{inputs.kernel.release} at {inputs.kernel.boot_file}"
+    )
+
+
+def _own_kernel(paths: Paths) -> Finding:
+    why = outdated(paths.guest)
+    return Finding("newest guest kernel", not why, False, why or "yes", "bulkhead guest build-kernel")
 
 
 def _program(name: str, package: str, purpose: str, needed: bool) -> Finding:

@@ -16,6 +16,7 @@ from pathlib import Path
 from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.guest.agent_binary import go_command
 from sandbox_runtime.guest.inputs import gather
+from sandbox_runtime.guest.kernel import find_kernel
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm.accel import probe_accel
 from sandbox_runtime.vmm.host import this_host
@@ -26,7 +27,7 @@ PATIENCE_SECONDS = 900
 
 def main(cache: Path) -> int:
     """Show it; 1 only where everything was there and it did not work."""
-    why = missing()
+    why = missing(Paths.of_this_user()._replace(cache=cache.absolute()))
     if why:
         print(f"sandbox: skipped, {why}")
         return 0
@@ -53,7 +54,7 @@ def _bulkhead(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
-def missing() -> str:
+def missing(paths: Paths) -> str:
     """What is not there, or nothing."""
     if not BUSYBOX.exists():
         return f"{BUSYBOX} is not there (install busybox-static)"
@@ -63,7 +64,7 @@ def missing() -> str:
     try:
         this_host()
         go_command()
-        gather()
+        gather(find_kernel(paths.guest))
     except SandboxError as error:
         return str(error)
     return ""

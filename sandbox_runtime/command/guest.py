@@ -1,4 +1,4 @@
-"""`bulkhead guest build`: makes the guest image ahead of its first use. Called by `bulkhead guest`."""
+"""`bulkhead guest build | build-kernel`: makes what boots in every sandbox, ahead of its first use."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sandbox_runtime.command import places
 from sandbox_runtime.command.progress import showing
 from sandbox_runtime.errors import HostUnfit, SandboxError
 from sandbox_runtime.guest.build import build
+from sandbox_runtime.guest.kernel_build import build_kernel, remove_kernel
 
 
 def main(argv: list[str]) -> int:
@@ -23,6 +24,17 @@ def main(argv: list[str]) -> int:
     build_.add_argument("--agent", type=Path, help="a compiled agent, for hosts without Go")
     build_.add_argument("--json", action="store_true")
     build_.set_defaults(run=_build)
+    kernel = commands.add_parser(
+        "build-kernel", help="build a smaller kernel from the distribution's source, and use it from now on"
+    )
+    places.add_options(kernel)
+    kernel.add_argument(
+        "--source", type=Path, help="a kernel source archive (default: /usr/src/linux-source-*.tar.xz)"
+    )
+    kernel.add_argument("--jobs", type=int, default=0, help="compilers at once (default: one a processor)")
+    kernel.add_argument("--remove", action="store_true", help="go back to the distribution's kernel")
+    kernel.add_argument("--json", action="store_true")
+    kernel.set_defaults(run=_build_kernel)
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)
@@ -56,4 +68,32 @@ def _build(arguments: argparse.Namespace) -> int:
     print(f"{found.digest} in {seconds:.1f} s")
     for name, size in files.items():
         print(f"  {name}: {size / (1 << 20):.1f} MiB")
+    return 0
+
+
+def _build_kernel(arguments: argparse.Namespace) -> int:
+    paths = places.paths(arguments)
+    if arguments.remove:
+        had = remove_kernel(paths)
+        print(
+            "back to the distribution's kernel"
+            if had
+            else "there was no other than the distribution's kernel"
+        )
+        return 0
+    begin = time.monotonic()
+    with showing(quiet=arguments.json) as progress:
+        made = build_kernel(
+            paths, arguments.source, arguments.jobs, lambda words: progress.step("kernel", words)
+        )
+    seconds, size = time.monotonic() - begin, made.boot_file.stat().st_size
+    if arguments.json:
+        print(
+            json.dumps(
+                {"release": made.release, "file": str(made.boot_file), "bytes": size, "seconds": seconds}
+            )
+        )
+        return 0
+    print(f"{made.release} in {seconds:.0f} s, {size / (1 << 20):.1f} MiB; new sandboxes boot it from now on")
+    print("`bulkhead guest build-kernel --remove` goes back to the distribution's kernel")
     return 0

@@ -11,6 +11,7 @@ from typing import Protocol
 
 PATIENCE_SECONDS = 1.0
 WORDS = {
+    "kernel": "building a kernel (some ten minutes, once)",
     "guest": "building the guest image (once)",
     "layers": "preparing the image's layers (once)",
     "template": "booting a machine to restore from (once for each size)",

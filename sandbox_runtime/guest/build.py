@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sandbox_runtime.guest import agent_binary, cmdline, image, initramfs
 from sandbox_runtime.guest.inputs import Inputs, gather
-from sandbox_runtime.guest.kernel import KernelFiles, vmlinux
+from sandbox_runtime.guest.kernel import KernelFiles, find_kernel, vmlinux
 from sandbox_runtime.guest.store import IMAGE, INITRD, KERNEL, GuestStore
 from sandbox_runtime.model import GuestImage
 from sandbox_runtime.paths import Paths
@@ -17,11 +17,11 @@ from sandbox_runtime.paths import Paths
 def build(paths: Paths, kernel: KernelFiles | None = None, agent: Path | None = None) -> GuestImage:
     """The guest for this host, built if it is not in the cache, else checked and returned.
 
-    `kernel`: another kernel than the distribution's newest; `agent`: a compiled agent, for hosts without Go.
+    `kernel`: another one than `find_kernel` finds; `agent`: a compiled agent, for hosts without Go.
     Raises HostUnfit with the package that is missing.
     """
     store = GuestStore(paths.guest)
-    inputs = gather(kernel, agent)
+    inputs = gather(kernel or find_kernel(paths.guest), agent)
     name = inputs.fingerprint()
     if (found := store.find(name)) is not None:
         return found

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sandbox_runtime.guest import agent_binary
 from sandbox_runtime.guest.image import host_program, libraries
-from sandbox_runtime.guest.kernel import KernelFiles, find_distribution_kernel
+from sandbox_runtime.guest.kernel import KernelFiles
 from sandbox_runtime.guest.modules import ModuleSet, choose
 
 _RECIPE = Path(__file__).parent
@@ -40,9 +40,8 @@ class Inputs(NamedTuple):
         return state.hexdigest()
 
 
-def gather(kernel: KernelFiles | None = None, agent: Path | None = None) -> Inputs:
-    """Find the inputs on this host. Raises HostUnfit with the package that is missing."""
-    kernel = kernel or find_distribution_kernel(Path("/boot"), Path("/lib/modules"))
+def gather(kernel: KernelFiles, agent: Path | None = None) -> Inputs:
+    """Find the other inputs on this host. Raises HostUnfit with the package that is missing."""
     modules_dep = kernel.modules / "modules.dep"
     aliases = kernel.modules / "modules.alias"
     modules = choose(*(path.read_text() if path.is_file() else "" for path in (modules_dep, aliases)))

@@ -1,4 +1,4 @@
-"""The guest's kernel: an ELF vmlinux for PVH boot, taken out of a distribution's bzImage.
+"""The guest's kernel: the one built here, if there is one, or the ELF vmlinux inside a distribution's bzImage.
 
 PVH enters the kernel directly: no firmware, no 16-bit set-up code, no decompression in the (maybe emulated) guest. The
 boot protocol (Documentation/arch/x86/boot.rst) says where the compressed kernel lies in the file.
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sandbox_runtime.errors import HostUnfit
 
+OWN = "own-kernel"  # in the guest cache: what `kernel_build` has left
 _ELF = b"\x7fELF"
 _SETUP_SECTORS = 0x1F1
 _BOOT_MAGIC = 0x202
@@ -29,6 +30,24 @@ class KernelFiles(NamedTuple):
     release: str
     boot_file: Path
     modules: Path
+
+
+def find_kernel(guest: Path) -> KernelFiles:
+    """What boots where nobody says otherwise; `guest`: the guest cache. Raises HostUnfit."""
+    return own_kernel(guest) or find_distribution_kernel(Path("/boot"), Path("/lib/modules"))
+
+
+def own_kernel(guest: Path) -> KernelFiles | None:
+    """The kernel that was built for this cache; it has no modules."""
+    try:
+        return kernel_in((guest / OWN).resolve(strict=True))
+    except OSError:
+        return None
+
+
+def kernel_in(home: Path) -> KernelFiles:
+    """A kernel as `kernel_build` keeps it."""
+    return KernelFiles((home / "release").read_text().strip(), home / "vmlinux", home / "no-modules")
 
 
 def find_distribution_kernel(boot: Path, modules: Path) -> KernelFiles:

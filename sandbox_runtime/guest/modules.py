@@ -17,7 +17,6 @@ _WANTED = {
     "virtio:4": ("virtio-rng",),
     "virtio:5": ("virtio_balloon",),
     "virtio:8": ("virtio_scsi", "sd_mod"),
-    "virtio:19": ("vmw_vsock_virtio_transport",),
     "virtio:26": ("virtiofs",),
     "fs:overlay": ("overlay",),
     "fs:virtiofs": ("virtiofs",),

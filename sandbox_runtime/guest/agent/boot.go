@@ -29,6 +29,7 @@ func boot() {
 	must("cgroup", enableControllers("/sys/fs/cgroup"))
 	must("pod cgroup", makePodCgroup())
 	must("device modules", modules.loadForDevices())
+	modules.sealIfNone()
 	done.mark("device-modules")
 	setUpEnvironment()
 	p, err := openPort()

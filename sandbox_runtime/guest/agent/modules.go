@@ -58,6 +58,16 @@ func (m *modules) readIndex() error {
 	return err
 }
 
+// sealIfNone closes the door that a kernel with everything built in does not need.
+func (m *modules) sealIfNone() {
+	for _, files := range m.index {
+		if len(files) > 0 {
+			return
+		}
+	}
+	_ = os.WriteFile("/proc/sys/kernel/modules_disabled", []byte("1"), 0o644)
+}
+
 // loadForDevices loads the drivers of the virtio devices that are there.
 func (m *modules) loadForDevices() error {
 	if err := m.readIndex(); err != nil {

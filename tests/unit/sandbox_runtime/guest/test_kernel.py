@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_runtime.errors import HostUnfit
-from sandbox_runtime.guest.kernel import find_distribution_kernel, vmlinux
+from sandbox_runtime.guest.kernel import OWN, find_distribution_kernel, own_kernel, vmlinux
 
 ELF = b"\x7fELF" + bytes(range(256)) * 50
 
@@ -57,3 +57,16 @@ def test_the_newest_kernel_that_has_modules_is_taken(tmp_path: Path) -> None:
 def test_a_missing_kernel_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(HostUnfit, match="apt-get install linux-image-cloud-amd64"):
         find_distribution_kernel(tmp_path, tmp_path)
+
+
+def test_a_kernel_that_was_built_is_found_as_long_as_it_is_there(tmp_path: Path) -> None:
+    assert own_kernel(tmp_path) is None
+    home = tmp_path / "kernels/one"
+    home.mkdir(parents=True)
+    (home / "release").write_text("6.1.1-bulkhead\n")
+    (tmp_path / OWN).symlink_to("kernels/one")
+    found = own_kernel(tmp_path)
+    assert found is not None
+    assert (found.release, found.boot_file) == ("6.1.1-bulkhead", home / "vmlinux")
+    (home / "release").unlink()
+    assert own_kernel(tmp_path) is None
