@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from sandbox_runtime import digests
 from sandbox_runtime.rootfs.durable import full_disk_told, locked, publish, sync_directory, write_durable
 from sandbox_runtime.rootfs.errors import LayerCorrupt
 from sandbox_runtime.rootfs.record import Record, decode, encode, stamp
@@ -107,7 +108,7 @@ class LayerCache:
         record = self.record(key)
         try:
             with self.image(key).open("rb") as image:
-                found = hashlib.file_digest(image, "sha256").hexdigest()
+                found = hashlib.file_digest(image, digests.sha256).hexdigest()
         except OSError as error:  # fs-verity answers EIO for a damaged block
             found = f"unreadable: {error.strerror}"
         if record is None or found != record.digest:
@@ -179,9 +180,7 @@ def _write(path: Path, key: str, build: Build) -> Record:
         build(fd)
         os.fchmod(fd, 0o444)
         os.fsync(fd)
-        with open(fd, "rb", closefd=False) as image:
-            image.seek(0)
-            digest = hashlib.file_digest(image, "sha256").hexdigest()
+        digest = digests.of_file(fd)
     finally:
         os.close(fd)
     reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

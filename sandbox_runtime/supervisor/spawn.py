@@ -11,7 +11,10 @@ from typing import Any
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.supervisor import interpreter
 
-ENTRY = "from sandbox_runtime.supervisor.main import start; start(sys.argv[1:])"
+ENTRY = (
+    "from sandbox_runtime.supervisor.interpreter import without_unused; without_unused(); "
+    "from sandbox_runtime.supervisor.main import start; start(sys.argv[1:])"
+)
 LOG = "supervisor.log"
 
 

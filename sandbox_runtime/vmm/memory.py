@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from sandbox_runtime import digests
 from sandbox_runtime.errors import TemplateUnusable
 from sandbox_runtime.vmm.confine import Confinement
 from sandbox_runtime.vmm.processes import Process
@@ -44,11 +44,11 @@ def seal(fd: int) -> None:
 def save(fd: int, place: Path) -> str:
     """Write the memory to a sparse file, down to the disk; returns its digest."""
     with place.open("xb") as file:
-        digest = _copy(fd, file.fileno())
+        _copy(fd, file.fileno())
         file.truncate(os.fstat(fd).st_size)
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return digest
+    return digests.apart(lambda: _digest(fd))
 
 
 def load(place: Path, size_bytes: int, digest: str) -> int:
@@ -75,7 +75,9 @@ def is_holder(process: Process) -> bool:
 def _fill(fd: int, place: Path, digest: str) -> None:
     with place.open("rb") as file:
         same_size = os.fstat(file.fileno()).st_size == os.fstat(fd).st_size
-        if not same_size or _copy(file.fileno(), fd) != digest:
+        if same_size:
+            _copy(file.fileno(), fd)
+        if not same_size or _digest(fd) != digest:
             raise TemplateUnusable(f"{place} is not what was saved")
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -147,13 +149,18 @@ def held(holder: Process) -> int | None:
     return fd
 
 
-def _copy(source: int, target: int) -> str:
-    """Copy what is no hole and no zeroes; returns the digest of places and contents."""
-    whole = hashlib.sha256()
+def _copy(source: int, target: int) -> None:
+    """Copy what is no hole and no zeroes."""
     for offset, data in _blocks(source):
+        os.pwrite(target, data, offset)
+
+
+def _digest(fd: int) -> str:
+    """Of places and contents, where there are any."""
+    whole = digests.sha256()
+    for offset, data in _blocks(fd):
         whole.update(b"%d:%d:" % (offset, len(data)))
         whole.update(data)
-        os.pwrite(target, data, offset)
     return whole.hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import shutil
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from sandbox_runtime import digests
 from sandbox_runtime.rootfs.erofs.layout import XATTR_BODY_MAX, pack_xattrs, split_xattr
 from sandbox_runtime.rootfs.erofs.tree import Node
 from sandbox_runtime.rootfs.erofs.write import ImageWriter
@@ -107,7 +107,7 @@ class _Stream:
     def __init__(self, source: Callable[[int], bytes], limit: int) -> None:
         self._source = source
         self._left = limit
-        self._hash = hashlib.sha256()
+        self._hash = digests.sha256()
 
     def read(self, size: int) -> bytes:
         piece = self._source(size)

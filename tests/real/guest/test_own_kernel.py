@@ -63,6 +63,13 @@ def test_it_carries_no_modules_and_takes_none(session: GuestSession) -> None:
     assert read(session, "/proc/sys/kernel/modules_disabled") == "1"
 
 
+def test_no_network_card_is_there_unasked(session: GuestSession) -> None:
+    cards = {
+        line.split(":")[0].strip() for line in read(session, "/proc/net/dev").splitlines() if ":" in line
+    }
+    assert cards == {"lo"}
+
+
 def test_every_file_system_of_a_volume_is_built_in(session: GuestSession) -> None:
     known = {line.split()[-1] for line in read(session, "/proc/filesystems").splitlines()}
     assert known >= FILE_SYSTEMS

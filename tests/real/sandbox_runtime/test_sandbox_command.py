@@ -270,6 +270,12 @@ def test_detached_attached_stopped_removed(bs: World) -> None:
     assert more(bs, before, name) == []
 
 
+def test_a_supervisor_maps_no_library_that_it_does_not_use(bs: World, shell: str) -> None:
+    mapped = Path(f"/proc/{bs.supervisor(shell)}/maps").read_text()
+    assert "libc.so" in mapped
+    assert [name for name in ("libcrypto", "libssl", "liblzma", "libbz2") if name in mapped] == []
+
+
 def test_figures_for_prometheus(bs: World, shell: str, tmp_path: Path) -> None:
     target = tmp_path / "bulkhead.prom"
     assert bs("stats", "--textfile", target).status == 0
