@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from scheduler.mirror.mirror import Effects, Mirror
+from scheduler.mirror.effects import Effects
+from scheduler.mirror.mirror import Mirror
 from scheduler.mirror.record import Stage
 from scheduler.serve.fence import Fence
 from scheduler.serve.guide import Guide
