@@ -1,5 +1,7 @@
 """Built guests on disk: found by their inputs, named by their content, checked before use, made under a lock.
 
+The last few that were used stay: machines that run have their files open, and templates hold their own memory.
+
 <guest>/<digest>/           vmlinux, initrd, image.erofs, manifest.json: written whole, then renamed into place
 <guest>/by-inputs/<name>    symbolic link to the above
 <guest>/lock                held while building
@@ -13,13 +15,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sandbox_runtime.model import GuestImage
 
 KERNEL, INITRD, IMAGE, MANIFEST = "vmlinux", "initrd", "image.erofs", "manifest.json"
+KEPT = 3  # guests: every new kernel, agent or crun makes another of some 70 MB
 _CHUNK = 1 << 20
 
 
@@ -44,7 +47,7 @@ class GuestStore:
             manifest = json.loads((folder / MANIFEST).read_text())
             folder = folder.resolve(strict=True)
             intact = all(_intact(folder / name, facts) for name, facts in manifest["files"].items())
-            return _image(folder, manifest) if intact else None
+            return self._used(_image(folder, manifest)) if intact else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -64,7 +67,22 @@ class GuestStore:
         _sync(target / MANIFEST)
         _sync(target)
         self._link(inputs, digest)
+        self._forget()
         return _image(target, manifest)
+
+    def _used(self, image: GuestImage) -> GuestImage:
+        with suppress(OSError):  # a cache that this user may only read
+            os.utime(self.root / image.digest)
+        return image
+
+    def _forget(self) -> None:
+        """Remove all but the guests that were used last, and the links to those that are gone."""
+        guests = [path.parent for path in self.root.glob(f"*/{MANIFEST}")]
+        for old in sorted(guests, key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+            _discard(old)
+        for link in (self.root / "by-inputs").iterdir():
+            if not link.exists():
+                link.unlink()
 
     def _link(self, inputs: str, digest: str) -> None:
         links = self.root / "by-inputs"

@@ -63,6 +63,13 @@ def test_it_carries_no_modules_and_takes_none(session: GuestSession) -> None:
     assert read(session, "/proc/sys/kernel/modules_disabled") == "1"
 
 
+def test_no_network_card_is_there_unasked(session: GuestSession) -> None:
+    cards = {
+        line.split(":")[0].strip() for line in read(session, "/proc/net/dev").splitlines() if ":" in line
+    }
+    assert cards == {"lo"}
+
+
 def test_every_file_system_of_a_volume_is_built_in(session: GuestSession) -> None:
     known = {line.split()[-1] for line in read(session, "/proc/filesystems").splitlines()}
     assert known >= FILE_SYSTEMS
@@ -71,3 +78,23 @@ def test_every_file_system_of_a_volume_is_built_in(session: GuestSession) -> Non
 def test_the_controllers_of_containers_are_there(session: GuestSession) -> None:
     lines = read(session, "/proc/cgroups").splitlines()
     assert {line.split()[0].replace("blkio", "io") for line in lines} >= CONTROLLERS
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_what_a_service_mesh_asks_of_the_packet_filter_is_built_in(
+    session: GuestSession, family: str
+) -> None:
+    targets = set(read(session, f"/proc/net/{family}_tables_targets").split())
+    matches = set(read(session, f"/proc/net/{family}_tables_matches").split())
+    assert targets >= {"REJECT", "REDIRECT", "MASQUERADE", "DNAT", "SNAT", "MARK", "CONNMARK"}
+    assert matches >= {
+        "conntrack",
+        "owner",
+        "comment",
+        "addrtype",
+        "multiport",
+        "mark",
+        "connmark",
+        "tcp",
+        "udp",
+    }

@@ -28,10 +28,20 @@ def test_a_file_is_digested_from_its_beginning_and_stays_open(tmp_path: Path) ->
         file.write(b"more")
 
 
+def dies() -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+def sleeps() -> str:
+    time.sleep(60)
+    return ""
+
+
 def test_a_child_that_dies_is_told_and_collected() -> None:
     before = children()
     with pytest.raises(ChildProcessError):
-        digests.apart(lambda: str(os.kill(os.getpid(), signal.SIGKILL)))
+        digests.apart(dies)
     assert children() == before
 
 
@@ -44,7 +54,7 @@ def test_who_is_interrupted_leaves_no_child_at_work() -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
-            digests.apart(lambda: str(time.sleep(60)))
+            digests.apart(sleeps)
     finally:
         signal.signal(signal.SIGALRM, kept)
     assert children() == before

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from sandbox_runtime.guest.store import IMAGE, INITRD, KERNEL, GuestStore
+from sandbox_runtime.guest.store import IMAGE, INITRD, KEPT, KERNEL, GuestStore
 from sandbox_runtime.model import GuestImage
 
 
@@ -65,3 +65,14 @@ def test_it_is_made_again_after_a_loss(tmp_path: Path) -> None:
     kept.kernel.unlink()
     assert store.find("inputs") is None
     assert keep(store) == kept
+
+
+def test_only_the_guests_that_were_used_last_stay(tmp_path: Path) -> None:
+    store = GuestStore(tmp_path)
+    for number in range(KEPT):
+        os.utime(keep(store, f"inputs {number}", bytes([number])).kernel.parent, (number, number))
+    assert store.find("inputs 0") is not None
+    keep(store, "newest", b"new")
+    there = [name for name in (*(f"inputs {number}" for number in range(KEPT)), "newest") if store.find(name)]
+    assert there == ["inputs 0", *(f"inputs {number}" for number in range(2, KEPT)), "newest"]
+    assert len(list((tmp_path / "by-inputs").iterdir())) == KEPT
