@@ -24,7 +24,7 @@ from sandbox_runtime.vmm.tracing import traced
 SYS_CLOSE, SYS_MMAP, SYS_MADVISE = 3, 9, 28  # x86-64
 MAP_FIXED, MAP_NORESERVE = 0x10, 0x4000
 MADV_DONTDUMP = 16
-MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ (\d+)\s*(.*)$", re.MULTILINE)
+MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ (\d+) *(.*)$", re.MULTILINE)
 
 
 def put(pid: int, size_bytes: int, theirs: int, memory: int) -> None:

@@ -84,7 +84,6 @@ def test_freed_memory_goes_back_and_neighbour_and_template_stay_as_they_are(own:
                 assert full - idle > FILLED * 0.7
                 shell(guest, name, "rm /tmp/big")
                 assert until(lambda full=full: full - own_pages(one) > FILLED * 0.8, BACK_SECONDS)
-                print(f"{word}: {idle / MIB:.1f}, {full / MIB:.1f}, {own_pages(one) / MIB:.1f} MiB")
             assert own_pages(other) > FILLED, "the neighbour has freed nothing"
             assert shell(neighbour, neighbours, "sha256sum < /tmp/big") == kept
         assert template_digest(own, one.started.template) == before
@@ -98,6 +97,8 @@ def test_freed_memory_goes_back_and_neighbour_and_template_stay_as_they_are(own:
 def test_what_the_balloon_takes_goes_back_too(own: Launcher) -> None:
     vm = own.start(request("blown", MEMORY_MIB))
     try:
+        assert vm.started.restored, vm.started.why_cold
+        assert not vm.started.why_kept
         with container(vm) as (guest, name):
             script, digest = fill("ballast")
             shell(guest, name, f"{script}; rm /tmp/big")
