@@ -5,6 +5,7 @@ SandboxError
 ├── HostUnfit          this host lacks something; says what, why, and what to do about it
 ├── VmmFailed          the VMM did not start, broke its word or died; carries the phase and its last words
 │   └── QmpFailed      the monitor answered with an error, with junk, or not in time
+├── TraceRefused       a system call cannot be made in a process of ours: the kernel forbids it, or it is not as thought
 ├── TemplateUnusable   a stored template is missing, changed or made by another build; it is remade, not trusted
 ├── GuestFailed        the guest's agent answered with an error, broke the protocol, or not in time
 ├── StorageFailed      an image, disk or cache entry cannot be made, read or trusted
@@ -40,6 +41,10 @@ class VmmFailed(SandboxError):
 
 class QmpFailed(VmmFailed):
     """The monitor connection; `phase` is the command."""
+
+
+class TraceRefused(SandboxError):
+    """No system call can be made in another process."""
 
 
 class TemplateUnusable(SandboxError):

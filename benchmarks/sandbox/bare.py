@@ -23,7 +23,7 @@ def restore(launcher: Launcher, request: Request, folder: Path) -> float:
     """Seconds from spawning QEMU on a template that is there until the agent has said hello."""
     template = launcher.paths.templates / launcher.key(request)
     files = {Fd.MEMORY: template / "memory", Fd.IMAGE: request.guest.image}
-    argv = machine.restored(request.shape(launcher.host))
+    argv = machine.restored_over_file(request.shape(launcher.host))
     with (template / "state").open("rb") as state:
         begin = time.monotonic()
         with _running([str(launcher.host.qemu), *_by_path(argv, files, folder)], state.fileno()):

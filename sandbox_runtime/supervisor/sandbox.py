@@ -100,7 +100,13 @@ class Sandbox:
         verdict = main.verdict if main and main.status is Status.STOPPED else None
         vm = self.host.vm
         if vm is not None:
-            self._start = {"restored": vm.started.restored, "why_cold": vm.started.why_cold, "vmm": vm.pids}
+            how = vm.started
+            self._start = {
+                "restored": how.restored,
+                "why_cold": how.why_cold,
+                "why_kept": how.why_kept,
+                "vmm": vm.pids,
+            }
         return {
             "phase": self.state.phase,
             "code": verdict.code if verdict else None,

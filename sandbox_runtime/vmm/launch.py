@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sandbox_runtime.errors import SandboxError, VmmFailed
+from sandbox_runtime.errors import SandboxError, TraceRefused, VmmFailed
 from sandbox_runtime.model import Accel, AccelKind, GuestImage, Refused
 from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm import accel as accelerator
-from sandbox_runtime.vmm import machine, qmp, recover, tap, users
+from sandbox_runtime.vmm import backing, machine, qmp, recover, tap, users
 from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.confine import Confinement
 from sandbox_runtime.vmm.host import Host, kvm_access
@@ -114,7 +114,11 @@ class Launcher:
         )
         marks = [("template", time.monotonic() - begin)]
         try:
-            return self._load(request, shape, template, begin, marks)
+            return self._load(request, shape, template, begin, marks, put=True)
+        except TraceRefused as error:
+            vm = self._load(request, shape, template, begin, marks, put=False)
+            vm.started = vm.started._replace(why_kept=str(error))
+            return vm
         except VmmFailed as error:
             if NOT_LOADED in error.last_words:  # whole, and it does not suit: the next start makes another
                 self.templates.discard(key)
@@ -123,16 +127,28 @@ class Launcher:
             template.close()
 
     def _load(
-        self, request: Request, shape: Shape, template: Template, begin: float, marks: list[tuple[str, float]]
+        self,
+        request: Request,
+        shape: Shape,
+        template: Template,
+        begin: float,
+        marks: list[tuple[str, float]],
+        put: bool,
     ) -> Vm:
         passed = [(template.memory, Fd.MEMORY), (template.state, Fd.STATE)]
-        vm = self._spawn(
-            request, self.paths.sandbox(request.id), machine.restored(shape), passed, template.key
-        )
+        argv = machine.restored(shape) if put else machine.restored_over_file(shape)
+        vm = self._spawn(request, self.paths.sandbox(request.id), argv, passed, template.key)
         try:
             marks.append(("spawn", time.monotonic() - begin))
+            prepare(vm.qmp)
+            if put:
+                backing.put(vm.child.process.pid, shape.memory_bytes, Fd.MEMORY, template.memory)
+            marks.append(("memory", time.monotonic() - begin))
             load(vm.qmp)
             marks.append(("loaded", time.monotonic() - begin))
+        except TraceRefused:
+            vm.close()
+            raise
         except SandboxError as error:
             raise _last_words(vm, "restore", error) from error
         vm.started = Started(True, "", template.key, tuple(marks))
@@ -245,13 +261,16 @@ class Launcher:
         )
 
 
+def prepare(monitor: qmp.Qmp) -> None:
+    """Say that memory is not in the stream. A monitor answers when the machine, memory and all, has been made."""
+    monitor.command(
+        "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}]
+    )
+
+
 def load(monitor: qmp.Qmp) -> None:
-    """Load the passed state and run: all that is needed goes out at once, then one wait for the machine to run."""
-    ignore = {"capability": "x-ignore-shared", "state": True}
-    first = monitor.send("migrate-set-capabilities", {"capabilities": [ignore]})
-    second = monitor.send("migrate-incoming", {"uri": f"fd:{int(Fd.STATE)}"})
-    monitor.answer(first, "migrate-set-capabilities")
-    monitor.answer(second, "migrate-incoming")
+    """Load the passed state and run."""
+    monitor.command("migrate-incoming", uri=f"fd:{int(Fd.STATE)}")
     monitor.wait_event(RUNNING, LOAD_SECONDS)
 
 

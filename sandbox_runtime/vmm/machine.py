@@ -18,7 +18,7 @@ from sandbox_runtime.vmm.devices import Part
 
 CONSOLE_BYTES = 64 << 10  # a power of two; the guest cannot make it grow
 NEUTRAL_MAC = "02:00:00:00:00:01"  # of a template; the agent sets the real one
-LAYOUT = 1  # raised whenever the device list below changes
+LAYOUT = 2  # raised whenever the device list below changes
 
 
 FIRST_SHARE = 32  # descriptors of the sockets of virtiofsd
@@ -90,8 +90,8 @@ def kernel_cmdline(of_the_image: str, accel: AccelKind, tsc_khz: int) -> str:
 
 
 def booted(shape: Shape) -> list[str]:
-    """Boot with memory of its own. Free pages go back to the host by themselves."""
-    return _argv(shape, devices.AnonymousMemory("ram", shape.memory_bytes), _kernel(shape), reporting=True)
+    """Boot with memory of its own."""
+    return _argv(shape, devices.AnonymousMemory("ram", shape.memory_bytes), _kernel(shape))
 
 
 def shared_booted(shape: Shape, tags: Sequence[str]) -> list[str]:
@@ -101,21 +101,22 @@ def shared_booted(shape: Shape, tags: Sequence[str]) -> list[str]:
         shares.append(devices.ConnectedSocket(f"fs{number}", FIRST_SHARE + number))
         shares.append(devices.shared_directory(number, tag))
     memory = devices.AnonymousMemory("ram", shape.memory_bytes, share=True)
-    return _argv(shape, memory, [*shares, *_kernel(shape)], reporting=True)
+    return _argv(shape, memory, [*shares, *_kernel(shape)])
 
 
 def template(shape: Shape) -> list[str]:
-    """Boot into the memory file that becomes the template."""
-    return _argv(shape, _file(shape, share=True), _kernel(shape), reporting=False)
+    """Boot into the memory file that becomes the template; what it frees becomes a hole in it."""
+    return _argv(shape, _file(shape, share=True), _kernel(shape))
 
 
 def restored(shape: Shape) -> list[str]:
-    """Wait for the state of a template, over its memory file mapped private.
+    """Wait for a template's memory, which `backing.put` lays over this one, and for its state."""
+    return _argv(shape, devices.AnonymousMemory("ram", shape.memory_bytes), [devices.Restore()])
 
-    Without page reporting: QEMU answers a reported page by punching a hole into the file, private mapping or not
-    (softmmu/physmem.c ram_block_discard_range), and the file belongs to all. It is sealed, so it would only fail.
-    """
-    return _argv(shape, _file(shape, share=False), [devices.Restore()], reporting=False)
+
+def restored_over_file(shape: Shape) -> list[str]:
+    """Wait for the state of a template over its memory file, mapped private by QEMU itself: it gives nothing back."""
+    return _argv(shape, _file(shape, share=False), [devices.Restore()])
 
 
 def digest(shape: Shape, vmm_build: str) -> str:
@@ -124,7 +125,7 @@ def digest(shape: Shape, vmm_build: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _argv(shape: Shape, memory: Part, start: Sequence[Part], reporting: bool) -> list[str]:
+def _argv(shape: Shape, memory: Part, start: Sequence[Part]) -> list[str]:
     parts: list[Part] = [
         devices.Confined(),
         memory,
@@ -139,7 +140,7 @@ def _argv(shape: Shape, memory: Part, start: Sequence[Part], reporting: bool) ->
         devices.ListeningSocket("agent", Fd.AGENT),
         devices.agent_port("agent"),
         devices.scsi_controller(),
-        devices.balloon(reporting),
+        devices.balloon(),
         *devices.rng(),
     ]
     if shape.image:

@@ -19,6 +19,8 @@ ENVIRONMENT = {
     # mallopt(3): one heap for all threads, and what is freed goes back; both are memory of every sandbox
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "131072",
+    # GLib before 2.76 keeps what was freed of small objects in caches of its own: 1 MiB
+    "G_SLICE": "always-malloc",
 }
 
 

@@ -31,12 +31,14 @@ class Started(NamedTuple):
         why_cold: why it was not restored; empty where it was, or was not to be.
         template: key of the template; empty without one.
         phases: (name, seconds since the start was asked for), in order.
+        why_kept: why memory that the guest frees stays with QEMU; empty where it goes back to the host.
     """
 
     restored: bool
     why_cold: str
     template: str
     phases: tuple[tuple[str, float], ...]
+    why_kept: str = ""
 
 
 class Vm:
