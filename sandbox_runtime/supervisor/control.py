@@ -195,7 +195,7 @@ class Control:
     def _attach(self, client: Connection, fields: dict[str, Any]) -> None:
         """`start`: this is the client in the foreground, for which the container waited."""
         main = self.sandbox.state.main
-        process = self.sandbox.processes.get((main, ""))
+        process = self.sandbox.running.processes.get((main, ""))
         if process is None:
             client.finish(error="the container has ended", **self._end())
             return
@@ -225,7 +225,7 @@ class Control:
             else:
                 client.send(frames.words(ok=True))
 
-        process = self.sandbox.exec(
+        process = self.sandbox.running.exec(
             main.id,
             [str(word) for word in fields["argv"]],
             [str(line) for line in fields.get("env", ())],
@@ -239,7 +239,7 @@ class Control:
 
     def _resize(self, client: Connection, fields: dict[str, Any]) -> None:
         if client.process is not None and client.process.tty:
-            self.sandbox.resize(client.process, *_size(fields))
+            self.sandbox.running.resize(client.process, *_size(fields))
 
     def _kill(self, client: Connection, fields: dict[str, Any]) -> None:
         """On a connection with a process: that one. Otherwise the container's first, or all of it."""
@@ -247,9 +247,9 @@ class Control:
         if not 0 < number < signal.NSIG:
             raise ValueError(f"no signal {number}")
         if client.process is not None:
-            self.sandbox.signal(client.process.container, client.process.exec_id, number, False)
+            self.sandbox.running.signal(client.process.container, client.process.exec_id, number, False)
             return
-        self.sandbox.signal(self.sandbox.state.main, "", number, bool(fields.get("all")))
+        self.sandbox.running.signal(self.sandbox.state.main, "", number, bool(fields.get("all")))
         client.finish(ok=True)
 
     def _stop(self, client: Connection, fields: dict[str, Any]) -> None:

@@ -92,6 +92,12 @@ class Host:
         """Give it back, or as much of it as there is."""
         self._ways[resource][1]()
 
+    def open_channel(self) -> Channel:
+        """The way to the agent. Raises SandboxError where there is none (yet, or any more)."""
+        if self.channel is None:
+            raise SandboxError("the sandbox does not run")
+        return self.channel
+
     # --- control group --------------------------------------------------------------------------------------
 
     def _join_group(self) -> None:

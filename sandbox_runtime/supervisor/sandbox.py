@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from sandbox_runtime import oci
-from sandbox_runtime.channel import Channel
 from sandbox_runtime.errors import SandboxError
 from sandbox_runtime.lifecycle import journal
 from sandbox_runtime.lifecycle import state as words
@@ -32,8 +29,8 @@ from sandbox_runtime.supervisor.loop import Loop
 from sandbox_runtime.supervisor.order import Order
 from sandbox_runtime.supervisor.processes import Process
 from sandbox_runtime.supervisor.pulse import Pulse
+from sandbox_runtime.supervisor.running import Running
 
-DRAIN_SECONDS = 5.0  # for streams that somebody else holds open after their process has ended
 EXECS_SECONDS = 10.0
 
 Reported = Callable[[str, str, Verdict], None]
@@ -59,17 +56,15 @@ class Sandbox:
         self.on_report: Reported = lambda container, exec_id, verdict: None
         self.on_started: Callable[[], None] = lambda: None
         self.on_finish: Callable[[], None] = lambda: None
-        self.processes: dict[tuple[str, str], Process] = {}
-        self.users: dict[str, oci.User] = {}
         self.timings: list[tuple[str, float]] = []
         self._begin = time.monotonic()
         self._told = told
         self.host = Host(paths, order, journal.Journal(self.directory), self._phase)
+        self.running = Running(self.host, loop, self.feed)
         self.deaths = Deaths(self.host, loop, self._died)
         self._events: deque[Event] = deque()
         self._busy = False
         self.copying = Copying(loop, self._blame)
-        self._execs = 0
         self._start: dict[str, Any] = {}
         self._counted = False
         self._pulse: Pulse | None = None
@@ -156,9 +151,9 @@ class Sandbox:
             case words.Start(container):
                 self._start_container(container)
             case words.Terminate(container):
-                self.signal(container, "", signal.SIGTERM, False)
+                self.running.signal(container, "", signal.SIGTERM, False)
             case words.Kill(container):
-                self.signal(container, "", signal.SIGKILL, True)
+                self.running.signal(container, "", signal.SIGKILL, True)
             case words.AwaitExecs(container):
                 self.loop.later(EXECS_SECONDS, lambda: self.feed(words.ExecsOverdue(container)))
             case words.AwaitGrace():
@@ -219,7 +214,7 @@ class Sandbox:
             self.deaths.interrupt()
 
     def _watch_channel(self) -> None:
-        channel = self._channel()
+        channel = self.host.open_channel()
         channel.on_event = self._guest_says
         self.loop.watch(
             channel,
@@ -230,7 +225,7 @@ class Sandbox:
 
     def _pump(self, work: Callable[[], None]) -> None:
         """A channel that ends because QEMU did is QEMU's end; one that breaks the protocol is the guest's."""
-        fd = self._channel().fileno()
+        fd = self.host.open_channel().fileno()
         try:
             work()
         except SandboxError as error:
@@ -243,16 +238,11 @@ class Sandbox:
 
     def _silent(self, why: str) -> None:
         """Nothing that is asked of this guest will be done any more, not even an orderly end."""
-        channel = self._channel()
+        channel = self.host.open_channel()
         self.loop.forget(channel)
         channel.close()
         self._blame(why)
         self.feed(words.AgentLost("agent-lost"))
-
-    def _channel(self) -> Channel:
-        if self.host.channel is None:
-            raise SandboxError("the sandbox does not run")
-        return self.host.channel
 
     def _guest_says(self, event: Any) -> None:
         """Raises ProtocolViolation where it keeps saying what is no news."""
@@ -262,39 +252,11 @@ class Sandbox:
             if self.state == before:
                 self._no_news.count(time.monotonic())
             return
-        process = self.processes.get((event.id, event.exec_id))
-        if process is None or process.code is not None:
+        if not self.running.exited(event):
             self._no_news.count(time.monotonic())
-            return
-        process.code = event.code
-        process.on_drained = lambda: self._process_over(process)
-        process.move()
-        if not process.over:
-            self.loop.later(DRAIN_SECONDS, lambda: self._undrained(process))
-
-    def _undrained(self, process: Process) -> None:
-        """Clients that still read are waited for; a stream that somebody else in the guest holds open is not."""
-        if process.over:
-            return
-        if any(client.congested for client in process.clients):
-            self.loop.later(DRAIN_SECONDS, lambda: self._undrained(process))
-        else:
-            process.abandon()
-
-    def _process_over(self, process: Process) -> None:
-        """It has ended, and all it wrote was passed on."""
-        if process.over or process.code is None:
-            return
-        process.over = True
-        key = (process.container, process.exec_id)
-        if process.exec_id and self.host.channel is not None:
-            self.host.channel.request(
-                "remove", messages.Name(*key), lambda _: None
-            )  # nobody waits for the answer
-        self.feed(words.Exited(*key, process.code))
 
     def _report(self, container: str, exec_id: str, verdict: Verdict) -> None:
-        process = self.processes.pop((container, exec_id), None)
+        process = self.running.processes.pop((container, exec_id), None)
         self.save()
         self.on_report(container, exec_id, verdict)
         if process is not None and process.log is not None:
@@ -303,7 +265,7 @@ class Sandbox:
     # --- containers -----------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        channel = self._channel()
+        channel = self.host.open_channel()
         self._phase("configure")
         guest.configure(channel, self.order)
         self._phase("mount")
@@ -313,8 +275,8 @@ class Sandbox:
         for plan in self.host.plans.containers:
             log = Log(self.paths.storage(self.order.spec.id), plan.spec.id)
             process = Process(channel, plan.spec.id, "", plan.spec.tty, plan.spec.stdin, log=log)
-            self.processes[plan.spec.id, ""] = process
-            self.users[plan.spec.id] = guest.create(channel, plan, process)
+            self.running.processes[plan.spec.id, ""] = process
+            self.running.users[plan.spec.id] = guest.create(channel, plan, process)
         self._pulse = Pulse(
             self.loop, channel, self.order.ping_seconds, self.order.silence_seconds, self._silent
         )
@@ -333,7 +295,7 @@ class Sandbox:
             self.feed(words.Started(container))
             self.on_started()
 
-        self._channel().request("start", messages.Name(container, ""), started)
+        self.host.open_channel().request("start", messages.Name(container, ""), started)
 
     def _count_start(self) -> None:
         """The first container's; figures are no reason to fail."""
@@ -356,51 +318,3 @@ class Sandbox:
         """End without waiting for anything; after `stop`."""
         for _ in range(2):
             self.feed(words.GraceOver())
-
-    def exec(
-        self,
-        container: str,
-        argv: Sequence[str],
-        env: Sequence[str],
-        cwd: str,
-        user: oci.User | None,
-        stdio: tuple[bool, bool, int, int],
-        then: Callable[[Any], None],
-    ) -> Process:
-        """Run another process in a container; `stdio` is (tty, stdin, rows, columns). `then` gets the answer."""
-        plan = next(plan for plan in self.host.plans.containers if plan.spec.id == container)
-        tty, stdin, rows, columns = stdio
-        self._execs += 1
-        exec_id = f"e{self._execs}"
-        process = Process(self._channel(), container, exec_id, tty, stdin, (rows, columns))
-        description = oci.process(
-            argv,
-            (*plan.image.env, *plan.spec.env, *env),
-            cwd or plan.spec.cwd or plan.image.cwd,
-            user or self.users[container],
-            tty,
-        )
-        self.processes[container, exec_id] = process
-        self.feed(words.ExecBegun(container, exec_id))
-
-        def answered(answer: Any) -> None:
-            if isinstance(answer, RequestFailed):
-                self.processes.pop((container, exec_id), None)
-                self.feed(words.ExecFailed(container, exec_id))
-            then(answer)
-
-        request = messages.Exec(container, exec_id, json.dumps(description), process.stdio)
-        self._channel().request("exec", request, answered)
-        return process
-
-    def signal(self, container: str, exec_id: str, number: int, everyone: bool) -> None:
-        """Send a signal; to a process that has ended it is nothing."""
-        if self.host.channel is not None:
-            request = messages.Signal(container, exec_id, number, everyone)
-            self.host.channel.request("signal", request, lambda _: None)  # nobody waits for the answer
-
-    def resize(self, process: Process, rows: int, columns: int) -> None:
-        """Set the size of a terminal."""
-        if self.host.channel is not None:
-            request = messages.Resize(process.container, process.exec_id, rows, columns)
-            self.host.channel.request("resize", request, lambda _: None)  # nobody waits for the answer

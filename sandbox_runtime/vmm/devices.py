@@ -76,8 +76,8 @@ class Machine(NamedTuple):
 class Accelerator(NamedTuple):
     """What executes the guest. `code_mib` bounds the translated code of an emulator, which is memory of the host.
 
-    The start of a container makes some 40 MiB of it; bounded to 24 that takes the same CPU time, to 16 half as much
-    again.
+    The start of a container makes some 40 MiB of it; bounded to 24 that takes the same CPU time, to 16 a sixth more,
+    and a shell that forks a third more.
     """
 
     kind: AccelKind

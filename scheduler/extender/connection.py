@@ -7,57 +7,16 @@ and looks at `deadline`. Called by the event loop and by `server`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from collections.abc import Awaitable
+from typing import cast
 
-from scheduler.extender.http import Limits, Request, Response, Routes, refusal, route, serialised
+from scheduler.extender.calls import ask, awaited
+from scheduler.extender.host import NEVER, Host
+from scheduler.extender.http import Request, Response, refusal, route, serialised
 from scheduler.extender.reading import ANSWER, BODY, CLOSING, HEAD, IDLE, RequestReader
 
-NEVER = float("inf")
 LINGER_SECONDS = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Caller(Protocol):
-    """A connection as its server sees it."""
-
-    def is_late(self, now: float) -> bool:
-        """Whether it has run out of time."""
-        ...
-
-    def expire(self) -> None:
-        """End what is late."""
-        ...
-
-    def retire(self) -> None:
-        """Close as soon as what is under way is answered."""
-        ...
-
-    def abort(self) -> None:
-        """Cut off."""
-        ...
-
-
-class Host(Protocol):
-    """What a connection needs of its server."""
-
-    routes: Routes
-    limits: Limits
-    draining: bool
-    connections: set[Caller]
-    clock: Callable[[], float]
-
-    def left(self, connection: Caller) -> None:
-        """A connection is gone."""
-        ...
-
-    def answer_to_fault(self, path: str, fault: Exception) -> Response:
-        """The answer to an exception of a handler."""
-        ...
-
-    def observe(self, request: Request, status: int, began: float) -> None:
-        """See one answered request."""
-        ...
 
 
 class Connection(asyncio.Protocol):
@@ -154,20 +113,14 @@ class Connection(asyncio.Protocol):
         if isinstance(handler, Response):
             self._send(request, handler, began)
             return
-        try:
-            answer = handler(request)
-        except Exception as fault:
-            answer = self.host.answer_to_fault(request.path, fault)
+        answer = ask(self.host, handler, request)
         if isinstance(answer, Response):
             self._send(request, answer, began)
         else:
             self._task = asyncio.ensure_future(self._wait_for(request, answer, began))
 
     async def _wait_for(self, request: Request, answer: Awaitable[Response], began: float) -> None:
-        try:
-            response = await answer
-        except Exception as fault:
-            response = self.host.answer_to_fault(request.path, fault)
+        response = await awaited(self.host, request, answer)
         self._task = None
         self._send(request, response, began)
         self._answer_ready()

@@ -17,21 +17,11 @@ from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from scheduler.extender.connection import NEVER, Host
+from scheduler.extender.calls import Call, awaited
 from scheduler.extender.frames import STREAMS, Frames
-from scheduler.extender.http import Request, Response, refusal, route
-from scheduler.extender.reading import is_json
-
-
-class Call:
-    """One request that is not whole yet."""
-
-    __slots__ = ("body", "headers", "since", "spent")
-
-    def __init__(self, headers: dict[bytes, bytes], since: float) -> None:
-        self.headers, self.since = headers, since
-        self.body = bytearray()
-        self.spent = 0
+from scheduler.extender.host import Host
+from scheduler.extender.http import Request, Response, refusal
+from scheduler.extender.patience import Patience
 
 
 class Http2Connection(asyncio.Protocol):
@@ -44,9 +34,8 @@ class Http2Connection(asyncio.Protocol):
         self._calls: dict[int, Call] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # handlers that wait, one a stream
         self._running: set[asyncio.Task[None]] = set()  # the same, with those whose caller has gone
-        self._owed_since = self._stuck_since = NEVER
-        self._heard = host.clock()
-        self._greeted = self._leaving = self._flushing = False
+        self._patience = Patience(host.clock, host.limits)
+        self._leaving = self._flushing = False
 
     # --- transport ------------------------------------------------------------------------------------------
 
@@ -73,7 +62,7 @@ class Http2Connection(asyncio.Protocol):
             return
         try:
             for event in self._frames.read(data):
-                self._heard, self._greeted = self.host.clock(), True
+                self._patience.hear()
                 self._see(event)
         except ProtocolError as fault:
             self._end(fault.error_code)
@@ -81,13 +70,13 @@ class Http2Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The caller does not read: stop taking its calls until it does."""
-        self._stuck_since = self.host.clock()
+        self._patience.stuck(is_stuck=True)
         if self._transport is not None and self._is_open():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._stuck_since = NEVER
+        self._patience.stuck(is_stuck=False)
         if self._transport is not None and self._is_open():
             self._transport.resume_reading()
 
@@ -134,10 +123,8 @@ class Http2Connection(asyncio.Protocol):
         found = self._end_call(stream)
         if found is None:
             return
-        began, headers = self.host.clock(), found.headers
-        path, _, query = headers.get(b":path", b"").decode("latin-1").partition("?")
-        request = Request(headers[b":method"].decode("latin-1"), path, query, bytes(found.body))
-        answer = self._asked(request, headers)
+        began, request = self.host.clock(), found.request()
+        answer = found.begin(self.host, request)
         if isinstance(answer, Response):
             self._answer(stream, request, answer, began)
             return
@@ -146,24 +133,10 @@ class Http2Connection(asyncio.Protocol):
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _asked(self, request: Request, headers: dict[bytes, bytes]) -> Response | Awaitable[Response]:
-        handler = route(self.host.routes, request)
-        if isinstance(handler, Response):
-            return handler
-        if request.method == "POST" and not _is_plain_json(headers):
-            return refusal(415, "a body is application/json, not encoded")
-        try:
-            return handler(request)
-        except Exception as fault:
-            return self.host.answer_to_fault(request.path, fault)
-
     async def _wait_for(
         self, stream: int, request: Request, answer: Awaitable[Response], began: float
     ) -> None:
-        try:
-            response = await answer
-        except Exception as fault:
-            response = self.host.answer_to_fault(request.path, fault)
+        response = await awaited(self.host, request, answer)
         if self._tasks.pop(stream, None) is None:
             self.host.observe(request, response.status, began)  # its caller has gone
             return
@@ -187,10 +160,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _look_at_owed(self) -> None:
         """Since when the caller lets us wait; a connection that owes nothing may be one to leave."""
-        if not self._frames.owed:
-            self._owed_since = NEVER
-        elif self._owed_since == NEVER:
-            self._owed_since = self.host.clock()
+        self._patience.owed(is_owed=bool(self._frames.owed))
         self._leave_if_done()
 
     def _end_call(self, stream: int) -> Call | None:
@@ -248,19 +218,18 @@ class Http2Connection(asyncio.Protocol):
 
     def is_late(self, now: float) -> bool:
         """Whether the caller has run out of time: to greet, to ask on, to take its answer, or to ask at all."""
-        limits = self.host.limits
-        if not self._greeted:
-            return now - self._heard > limits.head_seconds
-        if now - min(self._owed_since, self._stuck_since) > limits.answer_seconds:
+        if not self._patience.greeted:
+            return self._patience.has_not_greeted(now)
+        if self._patience.takes_no_answer(now):
             return True
         if self._calls:
-            return now - next(iter(self._calls.values())).since > limits.body_seconds
-        return not (self._tasks or self._frames.owed) and now - self._heard > limits.idle_seconds
+            return now - next(iter(self._calls.values())).since > self.host.limits.body_seconds
+        return not (self._tasks or self._frames.owed) and self._patience.is_idle(now)
 
     def expire(self) -> None:
         """End what is late."""
         now, limits = self.host.clock(), self.host.limits
-        if now - min(self._owed_since, self._stuck_since) > limits.answer_seconds or not self._greeted:
+        if self._patience.takes_no_answer(now) or not self._patience.greeted:
             self.abort()
         elif self._calls:
             late = [s for s, found in self._calls.items() if now - found.since > limits.body_seconds]
@@ -281,8 +250,3 @@ class Http2Connection(asyncio.Protocol):
         """Cut off."""
         if self._transport is not None:
             self._transport.abort()
-
-
-def _is_plain_json(headers: dict[bytes, bytes]) -> bool:
-    encoded = headers.get(b"content-encoding", b"identity").lower() != b"identity"
-    return not encoded and is_json(headers.get(b"content-type", b""))

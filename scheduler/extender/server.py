@@ -18,8 +18,9 @@ from typing import cast
 import msgspec
 import structlog
 
-from scheduler.extender.connection import Caller, Connection
+from scheduler.extender.connection import Connection
 from scheduler.extender.errors import UnusableTls
+from scheduler.extender.host import Caller
 from scheduler.extender.http import Limits, Request, Response, Routes, refusal
 from scheduler.extender.http2 import Http2Connection
 from scheduler.extender.wire import STATUS
