@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from sandbox_runtime.model import MIB
+from sandbox_runtime.vmm import backing
 from sandbox_runtime.vmm.backing import extents
 from sandbox_runtime.vmm.launch import Launcher
 from sandbox_runtime.vmm.memory import NAME, held
@@ -175,4 +179,25 @@ def test_where_qemu_cannot_be_traced_a_machine_is_restored_and_says_that_it_keep
         finally:
             os._exit(0 if fine else 1)
     assert os.waitpid(child, 0)[1] == 0
+    assert left_behind(shared.paths) == []
+
+
+def test_a_qemu_that_is_killed_before_its_memory_is_laid_is_started_again(
+    shared: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = backing.put
+
+    def kill_first(pid: int, *rest: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        put(pid, *rest)
+
+    shared.start(request("first")).close()
+    monkeypatch.setattr(backing, "put", kill_first)
+    vm = shared.start(request("killed"))
+    try:
+        assert vm.started.restored, vm.started.why_cold
+        assert vm.started.why_kept
+        assert answers(vm)
+    finally:
+        vm.close()
     assert left_behind(shared.paths) == []
