@@ -46,12 +46,11 @@ class Extent(NamedTuple):
 MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ (\d+) *(.*)$", re.MULTILINE)
 
 
-def put(pid: int, size_bytes: int, theirs: int, memory: int) -> None:
-    """Map what the file `memory` holds, as `theirs` in process `pid`, over its anonymous memory of `size_bytes`.
+def put(pid: int, size_bytes: int, theirs: int, memory: int, parts: Sequence[Extent]) -> None:
+    """Map `parts` of the file `memory`, `theirs` in process `pid`, over its anonymous memory of `size_bytes`.
 
     TraceRefused where the kernel does not let us, or where it has not exactly one such memory; it must be ended then.
     """
-    parts = extents(memory, HOLE_LEAST)
     with traced(pid) as process:
         address = place(_maps(pid), size_bytes)
         try:
@@ -71,7 +70,7 @@ def _lay(process: Traced, address: int, size_bytes: int, theirs: int, parts: Seq
     process.call(SYS_CLOSE, theirs)
 
 
-def extents(fd: int, hole_least: int) -> list[Extent]:
+def extents(fd: int, hole_least: int = HOLE_LEAST) -> list[Extent]:
     """The parts of a file that hold data, in order; holes smaller than `hole_least` bytes count as data."""
     found: list[Extent] = []
     at, size = 0, os.fstat(fd).st_size

@@ -140,9 +140,10 @@ class Launcher:
         vm = self._spawn(request, self.paths.sandbox(request.id), argv, passed, template.key)
         try:
             marks.append(("spawn", time.monotonic() - begin))
+            parts = backing.extents(template.memory)  # while QEMU makes its machine
             prepare(vm.qmp)
             if put:
-                backing.put(vm.child.process.pid, shape.memory_bytes, Fd.MEMORY, template.memory)
+                backing.put(vm.child.process.pid, shape.memory_bytes, Fd.MEMORY, template.memory, parts)
             marks.append(("memory", time.monotonic() - begin))
             load(vm.qmp)
             marks.append(("loaded", time.monotonic() - begin))

@@ -25,7 +25,8 @@ AT_A_CALL = signal.SIGTRAP | 0x80
 SYSCALL = b"\x0f\x05"
 VDSO = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) r-xp .*\[vdso\]$", re.MULTILINE)
 STOP_SECONDS = 5.0
-POLL_SECONDS = 0.0001
+SPIN_SECONDS = 0.002  # a stop takes some ten microseconds; a sleep, however short, several times that
+POLL_SECONDS = 0.0005
 FOREIGN_STOPS = 64  # signals for it meanwhile
 # include/linux/errno.h: what a call that was interrupted stands at; the kernel would make it anew on its way out
 RESTARTED, RESTART_BLOCK = (-512, -513, -514), -516
@@ -149,7 +150,8 @@ def _gate(pid: int) -> int:
 
 def _stopped(pid: int) -> int:
     """The signal that `pid` stands at, when it does."""
-    deadline = time.monotonic() + STOP_SECONDS
+    begin = time.monotonic()
+    deadline, patient = begin + STOP_SECONDS, begin + SPIN_SECONDS
     while time.monotonic() < deadline:
         with suppress(ChildProcessError):
             found, status = os.waitpid(pid, os.WNOHANG)
@@ -157,7 +159,10 @@ def _stopped(pid: int) -> int:
                 return os.WSTOPSIG(status)
             if found:
                 raise TraceRefused(f"process {pid} has ended")
-        time.sleep(POLL_SECONDS)
+        if time.monotonic() < patient:
+            os.sched_yield()
+        else:
+            time.sleep(POLL_SECONDS)
     raise TraceRefused(f"process {pid} did not stop in {STOP_SECONDS:g} s")
 
 

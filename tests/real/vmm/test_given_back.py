@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -187,9 +187,11 @@ def test_a_qemu_that_is_killed_before_its_memory_is_laid_is_started_again(
 ) -> None:
     put = backing.put
 
-    def kill_first(pid: int, *rest: int) -> None:
+    def kill_first(
+        pid: int, size_bytes: int, theirs: int, memory: int, parts: Sequence[backing.Extent]
+    ) -> None:
         os.kill(pid, signal.SIGKILL)
-        put(pid, *rest)
+        put(pid, size_bytes, theirs, memory, parts)
 
     shared.start(request("first")).close()
     monkeypatch.setattr(backing, "put", kill_first)
