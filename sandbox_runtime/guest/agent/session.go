@@ -50,9 +50,19 @@ func (a *agent) serve(p *port) {
 }
 
 func (s *session) run(nonce []byte, reader *frameReader) error {
-	go s.greet(nonce) // not from here: a host that does not read must not keep us from seeing that it went away
+	answered := make(chan error, 1)
+	go func() { answered <- s.greet(nonce) }() // not from here: a host that does not read must not keep us from hearing it
 	for {
+		greeted := s.hasGreeted()
 		f, err := reader.next()
+		if err == io.EOF && !greeted {
+			// The driver hands out bytes of a host before its worker has marked the port as connected, and until then
+			// every further read looks like a hang-up. A host has taken the greeting: from then on one is one.
+			if err := <-answered; err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -62,7 +72,16 @@ func (s *session) run(nonce []byte, reader *frameReader) error {
 	}
 }
 
-func (s *session) greet(nonce []byte) {
+func (s *session) hasGreeted() bool {
+	select {
+	case <-s.greeted:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *session) greet(nonce []byte) error {
 	payload, err := json.Marshal(s.agent.hello())
 	if err != nil {
 		panic(err)
@@ -71,10 +90,12 @@ func (s *session) greet(nonce []byte) {
 	packet = append(append(packet, wireMagic...), nonce...)
 	packet = packet[:len(packet)+headerBytes]
 	putHeader(packet[len(packet)-headerBytes:], wireHello, 0, len(payload))
-	if s.write(append(packet, payload...)) == nil {
-		s.agent.join(s)
-		close(s.greeted)
+	if err := s.write(append(packet, payload...)); err != nil {
+		return err
 	}
+	s.agent.join(s)
+	close(s.greeted)
+	return nil
 }
 
 // take acts on a frame; false if the host may not send it now.

@@ -2,8 +2,53 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"os"
+	"syscall"
 	"testing"
 )
+
+// pieces is a port that gives these one after another; an empty one is a read that looks like a hang-up.
+type pieces [][]byte
+
+func (p *pieces) Read(buffer []byte) (int, error) {
+	if len(*p) == 0 {
+		return 0, io.EOF
+	}
+	piece := (*p)[0]
+	*p = (*p)[1:]
+	if len(piece) == 0 {
+		return 0, io.EOF
+	}
+	return copy(buffer, piece), nil
+}
+
+func TestAHangUpBeforeTheGreetingIsOneOfTheHostBefore(t *testing.T) {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := os.NewFile(uintptr(pair[0]), "host")
+	defer host.Close()
+	defer syscall.Close(pair[1])
+	reader := newFrameReader(&pieces{marked(), nil, packet(wirePing, 0, "12345678")})
+	nonce, err := reader.mark()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{port: &port{fd: pair[1]}, agent: testAgent(t), gone: make(chan struct{}), greeted: make(chan struct{})}
+	if err := s.run(nonce, reader); err != io.EOF {
+		t.Errorf("the session ends with %v", err)
+	}
+	pong := packet(wirePong, 0, "12345678")
+	for all, buffer := []byte{}, make([]byte, 4096); !bytes.HasSuffix(all, pong); {
+		n, err := host.Read(buffer)
+		if err != nil {
+			t.Fatalf("%v after %q", err, all)
+		}
+		all = append(all, buffer[:n]...)
+	}
+}
 
 func TestANewMarkBeginsANewSession(t *testing.T) {
 	list := packet(wireRequest, 1, `{"method":"list","params":{}}`)
