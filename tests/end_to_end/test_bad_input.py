@@ -46,24 +46,15 @@ def left_behind(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir() if path.suffix != ".csv"}
 
 
+@pytest.mark.parametrize(("command", "output"), [("replay", "--events"), ("compare", "--report")])
 @pytest.mark.parametrize(("text", "want_said"), BROKEN_PODS)
-def test_replay_refuses_a_broken_pod_list_and_writes_nothing(trace: Path, text: str, want_said: str) -> None:
-    pods = trace / "pods.csv"
-    pods.write_bytes(text.encode(errors="surrogateescape"))
-    nodes = trace / "openb_node_list_gpu_node.csv"
-    said = refused("replay", "--nodes", nodes, "--pods", pods, "--events", trace / "events.jsonl", "--json")
-    assert said.startswith(f"{trace}/{want_said}")
-    assert left_behind(trace) == set()
-
-
-@pytest.mark.parametrize(("text", "want_said"), BROKEN_PODS)
-def test_compare_refuses_a_broken_pod_list_and_writes_no_report(
-    trace: Path, text: str, want_said: str
+def test_a_broken_pod_list_is_refused_and_nothing_is_written(
+    trace: Path, text: str, want_said: str, command: str, output: str
 ) -> None:
     pods = trace / "pods.csv"
     pods.write_bytes(text.encode(errors="surrogateescape"))
     nodes = trace / "openb_node_list_gpu_node.csv"
-    said = refused("compare", "--nodes", nodes, "--pods", pods, "--report", trace / "report.html", "--json")
+    said = refused(command, "--nodes", nodes, "--pods", pods, output, trace / "written", "--json")
     assert said.startswith(f"{trace}/{want_said}")
     assert left_behind(trace) == set()
 

@@ -106,13 +106,17 @@ def broken_laws(world: World, ask: Waiting, victims: set[str], *, within_tenant:
     return found
 
 
+def drawn(seed: int) -> tuple[Random, World, Budgets, Waiting]:
+    """A crowd, budgets for it, and somebody who waits."""
+    rng = Random(seed)  # noqa: S311  # reproducible, nothing secret
+    world = crowd(rng)
+    return rng, world, budgets(rng, world), waiting(rng, "ask", names(world)[1:], most=6)
+
+
 @given(SEEDS)
 @RANDOM
 def test_a_plan_keeps_the_laws_suffices_and_has_no_victim_too_many(seed: int) -> None:
-    rng = Random(seed)  # noqa: S311  # reproducible, nothing secret
-    world = crowd(rng)
-    limits = budgets(rng, world)
-    ask = waiting(rng, "ask", names(world)[1:], most=6)
+    _, world, limits, ask = drawn(seed)
     entries = dict(world.ledger.entries)
     plan = Reclaim(world.ledger, world.state, limits).plan(ask)
     assert world.ledger.entries == entries
@@ -132,10 +136,7 @@ def test_a_plan_keeps_the_laws_suffices_and_has_no_victim_too_many(seed: int) ->
 @given(SEEDS)
 @RANDOM
 def test_preempt_answers_by_the_same_laws_whatever_is_proposed(seed: int) -> None:
-    rng = Random(seed)  # noqa: S311  # reproducible, nothing secret
-    world = crowd(rng)
-    limits = budgets(rng, world)
-    ask = waiting(rng, "ask", names(world)[1:], most=6)
+    rng, world, limits, ask = drawn(seed)
     candidates = {
         name: [uid for uid in sorted(world.running) if rng.random() < 0.3] for name in world.state.number_of
     }

@@ -27,6 +27,7 @@ from sandbox_runtime.vmm.sizing import size_of
 from sandbox_runtime.vmm.templates import Templates
 from sandbox_runtime.vmm.vm import Vm
 from tests.support import guest_machine
+from tests.support.guest_sessions import GuestSession
 
 EMULATED = Accel(AccelKind.TCG, False, "a test")
 AGENT_SECONDS = 120
@@ -56,6 +57,13 @@ def session(vm: Vm) -> Iterator[Channel]:
         yield channel
     finally:
         channel.close()
+
+
+def at_home(channel: Channel) -> GuestSession:
+    """What containers are made with in the guest behind `channel`, their root laid out; it has no console."""
+    guest = GuestSession(None, channel)  # type: ignore[arg-type] # it is asked for its console only
+    guest.lay_out_rootfs()
+    return guest
 
 
 def answers(vm: Vm) -> bool:

@@ -13,12 +13,6 @@ from tests.support.kubernetes import ControlPlane, tools
 USERS = {"weak": (), "reader": (), "rival": ("system:masters",)}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "xdist_group(name): tests that share one worker, and so one API server"
-    )
-
-
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     directory = tmp_path_factory.mktemp("live") / "plane"

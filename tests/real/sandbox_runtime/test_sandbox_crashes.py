@@ -76,13 +76,15 @@ def test_a_supervisor_killed_in_a_phase_of_the_start_leaves_nothing(bs: World, p
     assert gone(bs.paths, [name]) == []
 
 
-def test_a_supervisor_killed_while_its_container_runs(bs: World) -> None:
-    process = running(bs, "mid")
-    os.kill(bs.supervisor("mid"), signal.SIGKILL)
+@pytest.mark.parametrize(("victim", "want_status"), [("supervisor", 255), ("vmm", 137)])
+def test_a_process_killed_while_its_container_runs(bs: World, victim: str, want_status: int) -> None:
+    name = f"mid-{victim}"
+    process = running(bs, name)
+    os.kill(bs.supervisor(name) if victim == "supervisor" else bs.vmm(name), signal.SIGKILL)
     _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 255
-    assert b"supervisor-died" in err
-    assert gone(bs.paths, ["mid"]) == []
+    assert process.returncode == want_status
+    assert f"{victim}-died".encode() in err
+    assert gone(bs.paths, [name]) == []
 
 
 def reaper(name: str) -> int:
@@ -118,15 +120,6 @@ def test_a_supervisor_and_its_reaper_killed_are_cleaned_up_after_by_the_next_com
     assert bs("rm", name).status == 0
     assert gone(bs.paths, [name]) == []
     assert bs.run("true").status == 0
-
-
-def test_a_vmm_killed_while_its_container_runs(bs: World) -> None:
-    process = running(bs, "vmm")
-    os.kill(bs.vmm("vmm"), signal.SIGKILL)
-    _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 137
-    assert b"vmm-died" in err
-    assert gone(bs.paths, ["vmm"]) == []
 
 
 def test_a_supervisor_that_is_asked_to_end_ends_all_in_order(bs: World) -> None:

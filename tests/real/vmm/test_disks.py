@@ -14,6 +14,13 @@ from tests.support.vmm import answers, emulated, request
 pytestmark = emulated
 
 
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A disk of 1 MiB, empty."""
+    (tmp_path / "image").write_bytes(bytes(1 << 20))
+    return tmp_path / "image"
+
+
 def test_disks_come_and_go_while_the_guest_runs(shared: Launcher, tmp_path: Path) -> None:
     data, more = tmp_path / "data", tmp_path / "more"
     for image in (data, more):
@@ -35,10 +42,8 @@ def test_disks_come_and_go_while_the_guest_runs(shared: Launcher, tmp_path: Path
 
 
 def test_a_disk_that_another_machine_writes_is_refused_and_no_part_of_it_stays(
-    shared: Launcher, tmp_path: Path
+    shared: Launcher, image: Path
 ) -> None:
-    image = tmp_path / "image"
-    image.write_bytes(bytes(1 << 20))
     first, second = shared.start(request("first")), shared.start(request("second"))
     try:
         assert answers(second)
@@ -60,10 +65,8 @@ def test_a_disk_that_another_machine_writes_is_refused_and_no_part_of_it_stays(
 
 
 def test_a_disk_whose_file_is_open_the_wrong_way_is_refused_before_qemu_is_asked(
-    shared: Launcher, tmp_path: Path
+    shared: Launcher, image: Path
 ) -> None:
-    image = tmp_path / "image"
-    image.write_bytes(bytes(1 << 20))
     vm = shared.start(request("wrong"))
     try:
         with image.open("rb") as readable, pytest.raises(BadInput, match="both ways"):

@@ -13,8 +13,7 @@ import pytest
 from sandbox_runtime.vmm import tap
 from sandbox_runtime.vmm.launch import Launcher
 from sandbox_runtime.vmm.overhead import overhead
-from tests.support.guest_sessions import GuestSession
-from tests.support.vmm import answers, as_root, emulated, left_behind, request, session
+from tests.support.vmm import answers, as_root, at_home, emulated, left_behind, request, session
 
 pytestmark = emulated
 
@@ -65,8 +64,7 @@ def test_a_machine_with_a_network_card_is_restored_too(own: Launcher) -> None:
         try:
             assert vm.started.restored, vm.started.why_cold
             with session(vm) as channel:
-                guest = GuestSession(None, channel)  # type: ignore[arg-type] # it is asked for its console only
-                guest.lay_out_rootfs()
+                guest = at_home(channel)
                 assert b"eth0" in guest.run(["cat", "/proc/1/net/dev"], namespaces=[{"type": "mount"}]).stdout
         finally:
             vm.close()

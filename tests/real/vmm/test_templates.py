@@ -19,8 +19,7 @@ from sandbox_runtime.vmm import recover
 from sandbox_runtime.vmm.launch import Launcher
 from sandbox_runtime.vmm.memory import create, held, hold, seal
 from sandbox_runtime.vmm.processes import Process
-from tests.support.guest_sessions import GuestSession
-from tests.support.vmm import answers, as_root, dies, emulated, left_behind, request, session
+from tests.support.vmm import answers, as_root, at_home, dies, emulated, left_behind, request, session
 
 pytestmark = emulated
 AT_ONCE = 5
@@ -165,8 +164,7 @@ def identity_of(channel: Channel, index: int) -> set[bytes]:
     """What a container sees that must be its own: random bytes of three sources, boot id, host name."""
     configure = Configure(os.urandom(64), time.time_ns(), f"host{index}", f"{index}" * 32)
     answer: Configured = channel.call("configure", configure, 30)
-    guest = GuestSession(None, channel)  # type: ignore[arg-type] # it is asked for its console only
-    guest.lay_out_rootfs()
+    guest = at_home(channel)
     random = [guest.run(["head", "-c", "32", source]) for source in ("/dev/random", "/dev/urandom")]
     kernel = "/proc/sys/kernel/random"
     facts = [*random, guest.run(["cat", f"{kernel}/uuid"])]

@@ -99,6 +99,14 @@ class Cluster:
         assert record is not None
         return record.uid
 
+    async def dropped(self) -> str:
+        """A pod whose binding nobody answered, and whose reservation somebody has dropped since; its UID."""
+        uid = self.opened("pod")
+        self.server.silent = {"POST"}
+        assert "did not answer" in await self.bind(uid, "n0")
+        await self.store.step(lambda store: store.release(uid))
+        return uid
+
     async def held(self) -> set[str]:
         return set(await self.places())
 
@@ -146,10 +154,7 @@ def test_asked_again_while_the_store_thinks_it_waits_for_the_store_too(tmp_path:
 
 def test_a_young_reservation_is_not_asked_for_twice_and_an_old_one_is(tmp_path: Path) -> None:
     async def play(cluster: Cluster) -> None:
-        uid = cluster.opened("pod")
-        cluster.server.silent = {"POST"}
-        assert "did not answer" in await cluster.bind(uid, "n0")
-        await cluster.store.step(lambda store: store.release(uid))
+        uid = await cluster.dropped()
         assert "did not answer" in await cluster.bind(uid, "n0")
         assert await cluster.held() == set()  # within its term nobody could have dropped it
         cluster.clock.now += TERM_S / 2
@@ -162,10 +167,7 @@ def test_a_young_reservation_is_not_asked_for_twice_and_an_old_one_is(tmp_path: 
 
 def test_after_the_clock_was_set_the_store_is_asked_again(tmp_path: Path) -> None:
     async def play(cluster: Cluster) -> None:
-        uid = cluster.opened("pod")
-        cluster.server.silent = {"POST"}
-        assert "did not answer" in await cluster.bind(uid, "n0")
-        await cluster.store.step(lambda store: store.release(uid))
+        uid = await cluster.dropped()
         cluster.clock.ahead = 3_600.0
         cluster.server.silent = set()
         assert await cluster.bind(uid, "n0") == ""
