@@ -64,19 +64,28 @@ class Overhead(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """One mapping of a process: size, access, file, and the bytes that are there, all of them and those of no file."""
+    """One mapping of a process: size, access, file, and the bytes that are there, all of them and those of no file.
+
+    `undumped`: kept out of core dumps, as of all that QEMU writes to only the guest's memory is (`devices`).
+    """
 
     size_bytes: int
     access: str
     file: str
     pss_bytes: int
     anonymous_bytes: int
+    undumped: bool = False
+
+    @property
+    def of_guest(self) -> bool:
+        """Whether it is guest memory, where this is a mapping of QEMU."""
+        return self.undumped and self.access.startswith("rw")
 
 
 def overhead(vm: Vm, helpers: Iterable[int] = (), container_bytes: int = 0) -> Overhead:
     """Measure `vm` and the processes `helpers` now. A process that has just ended counts nothing."""
     found = [mapping for pid in vm.pids for mapping in mappings(_smaps(pid))]
-    guest = [each for each in found if each.size_bytes == vm.memory_bytes]
+    guest = [each for each in found if each.of_guest]
     translated = sum(each.pss_bytes for each in found if each.access == TRANSLATED)
     held = sum(each.pss_bytes for each in guest)
     shared = sum(each.pss_bytes - each.anonymous_bytes for each in guest if NAME in each.file)
@@ -113,6 +122,8 @@ def mappings(smaps: str) -> Iterator[Mapping]:
             now = now._replace(pss_bytes=int(line.split()[1]) * 1024)
         elif now and line.startswith("Anonymous:"):
             now = now._replace(anonymous_bytes=int(line.split()[1]) * 1024)
+        elif now and line.startswith("VmFlags:"):
+            now = now._replace(undumped="dd" in line.split())  # proc_pid_smaps(5)
     if now:
         yield now
 

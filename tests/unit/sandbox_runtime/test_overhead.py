@@ -12,7 +12,7 @@ Rss:               40960 kB
 Pss:               30720 kB
 Pss_Dirty:         30720 kB
 Anonymous:         12288 kB
-VmFlags: rd wr mr mw me ac sd
+VmFlags: rd wr mr mw me ac dd sd
 7f0010000000-7f0012000000 rwxp 00000000 00:00 0
 Size:              32768 kB
 Pss:               16384 kB
@@ -23,10 +23,16 @@ COST = Overhead(20 * MIB, 16 * MIB, 10 * MIB, 12 * MIB, 18 * MIB, 2 * MIB, "tcg"
 
 def test_each_mapping_is_read_with_its_size_access_file_and_pages() -> None:
     assert list(mappings(SMAPS)) == [
-        Mapping(128 * MIB, "rw-p", "/memfd:bulkhead-template (deleted)", 30 * MIB, 12 * MIB),
+        Mapping(128 * MIB, "rw-p", "/memfd:bulkhead-template (deleted)", 30 * MIB, 12 * MIB, undumped=True),
         Mapping(32 * MIB, "rwxp", "", 16 * MIB, 16 * MIB),
     ]
     assert list(mappings("")) == []
+
+
+def test_guest_memory_is_what_is_written_and_kept_out_of_dumps() -> None:
+    guest, code = mappings(SMAPS)
+    assert (guest.of_guest, code.of_guest) == (True, False)
+    assert not guest._replace(access="r--p").of_guest
 
 
 def test_what_containers_use_is_no_overhead_and_everything_else_is() -> None:
