@@ -72,10 +72,18 @@ class Paths(NamedTuple):
         return self.cache / "sandboxes"
 
     def group(self, sandbox_id: str) -> str:
-        """Control group of one sandbox. The tree is the host's, so other roots than the system's have other names."""
+        """Control group of one sandbox."""
+        return f"bulkhead/{check_id(sandbox_id)}{self._of_root()}"
+
+    def template_group(self) -> str:
+        """Control group of what holds the memory of templates: that is charged to nobody's pod."""
+        return f"bulkhead-templates{self._of_root()}"
+
+    def _of_root(self) -> str:
+        """The tree of control groups is the host's, so other roots than the system's have other names in it."""
         if self.run == SYSTEM_RUN:
-            return f"bulkhead/{check_id(sandbox_id)}"
-        return f"bulkhead/{check_id(sandbox_id)}@{sha256(os.fsencode(self.run)).hexdigest()[:12]}"
+            return ""
+        return f"@{sha256(os.fsencode(self.run)).hexdigest()[:12]}"
 
     def storage(self, sandbox_id: str) -> Path:
         """Private disks and logs of one sandbox; gone with it."""

@@ -158,8 +158,7 @@ class Host:
 
     def _start_machine(self) -> None:
         host = this_host()
-        templates = Templates(self.paths) if host.root else Templates(self.paths, Cgroup(""))
-        launcher = Launcher(self.paths, host, templates, await_agent)
+        launcher = Launcher(self.paths, host, self._templates(), await_agent)
         request = Request(
             id=self.id,
             guest=self.order.guest,
@@ -186,6 +185,9 @@ class Host:
             self.vm.set_memory(self.size.usable_bytes)
         for disk in self.plans.disks():
             disks.attach(self.vm, disk)
+
+    def _templates(self) -> Templates:
+        return Templates(self.paths, None if os.geteuid() == 0 else Cgroup(""))
 
     def _blame_helpers(self, error: VmmFailed) -> None:
         """A virtiofsd that gave up says why; QEMU only that it is gone."""
@@ -219,6 +221,8 @@ class Host:
             self.silent_starts += 1
             sys.stderr.write(f"{self.id}: {silent}; its machine is booted once more\n")
             sys.stderr.flush()
+            if key := self.vm.started.template:  # its guest may have been saved as it is now
+                self._templates().discard(key)
             self._start_again()
             self.channel = greet(self.vm)
 

@@ -26,7 +26,6 @@ from sandbox_runtime.vmm.cgroup import Cgroup
 from sandbox_runtime.vmm.processes import Process
 
 STATE_LIMIT = 16 << 20  # device state of a microvm is some 70 KB
-CGROUP = Cgroup("bulkhead-templates")  # the memory of a template is charged to nobody's pod
 
 
 class Template(NamedTuple):
@@ -56,10 +55,10 @@ Make = Callable[[int, int], None]  # boots into the memory descriptor, writes de
 class Templates:
     """The templates of a host; any number of processes may use one store at once."""
 
-    def __init__(self, paths: Paths, cgroup: Cgroup = CGROUP) -> None:
+    def __init__(self, paths: Paths, cgroup: Cgroup | None = None) -> None:
         self.root = paths.templates
         self.holders = paths.run / "templates"
-        self.cgroup = cgroup
+        self.cgroup = Cgroup(paths.template_group()) if cgroup is None else cgroup
 
     def ensure(self, key: str, memory_bytes: int, make: Make) -> Template:
         """The template of `key`, made by `make` where there is none or none that can be trusted."""

@@ -122,19 +122,27 @@ def test_an_agent_that_stops_answering_is_noticed_though_nobody_asks_for_anythin
     assert house.command("rm", "--force", name, beside).returncode == 0
 
 
-def test_a_guest_that_comes_up_without_a_word_is_booted_once_more_and_that_is_said(house: Stand) -> None:
-    """QEMU stands still before its agent could answer; the machine that replaces it runs the container."""
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_guest_that_comes_up_without_a_word_is_booted_once_more_and_that_is_said(
+    house: Stand, restored: bool
+) -> None:
+    """QEMU stands still before its agent could answer; the machine that replaces it runs the container.
+
+    A template that it was restored from is not used again.
+    """
     name = house.name("e")
-    run = house.begin(
-        name, ["sh", "-c", "sleep 2; exit 42"], ["-v", f"{shared(house)}:/shared"], stop_at="channel"
-    )
+    options = [] if restored else ["-v", f"{shared(house)}:/shared"]
+    run = house.begin(name, ["sh", "-c", "sleep 2; exit 42"], options, stop_at="channel")
     supervisor = until(lambda: house.supervisor(name), SLOW, "a supervisor")
     until(lambda: stopped(supervisor), SLOW, "the supervisor before the channel")
+    templates = {path.parent.name for path in house.paths.templates.glob("*/facts")}
     os.kill(house.machine(name), signal.SIGSTOP)
     os.kill(supervisor, signal.SIGCONT)
     _, err = run.communicate(timeout=SLOW + 120)
     assert run.returncode == 42, err
     assert house.outcome(name)["silent_starts"] == 1
+    gone = templates - {path.parent.name for path in house.paths.templates.glob("*/facts")}
+    assert len(gone) == restored
     said = (house.paths.sandbox(name) / "supervisor.log").read_text()
     assert "no answer within" in said
     assert "booted once more" in said

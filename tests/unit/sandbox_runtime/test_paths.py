@@ -39,3 +39,7 @@ def test_two_run_roots_never_share_a_control_group(tmp_path: Path) -> None:
     names = {Paths(root, tmp_path).group("shell") for root in (SYSTEM_RUN, tmp_path / "a", tmp_path / "b")}
     assert len(names) == 3
     assert Paths(SYSTEM_RUN, tmp_path).group("shell") == "bulkhead/shell"
+    assert Paths(SYSTEM_RUN, tmp_path).template_group() == "bulkhead-templates"
+    assert (
+        Paths(tmp_path / "a", tmp_path).template_group() != Paths(tmp_path / "b", tmp_path).template_group()
+    )
