@@ -40,8 +40,9 @@ SHUTDOWN_SECONDS = 15.0
 HURRIED_SECONDS = 2.0
 ORPHANS_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
-# mm/page_reporting.c: a pass two seconds after the last, of at least two times 32 blocks of 4 MiB and a 16th of all
-REPORT_SECONDS, REPORTED_BYTES, REPORT_PASSES = 2.0, 256 << 20, 18
+# mm/page_reporting.c: a pass every two seconds. Two are all of a small guest; what a template has not reported each sandbox
+# does, and writes to what the kernel knows of each free block: a page of its own for every 4 MiB of memory.
+REPORT_SECONDS = 4.0
 _KEEPS = (
     VolumeKind.BLOCK,
     VolumeKind.NFS,
@@ -283,13 +284,4 @@ def await_agent(vm: Vm) -> None:
             channel.call("quiesce", messages.Quiesce(), HELLO_SECONDS[vm.accel.kind])
     finally:
         channel.close()
-    time.sleep(reporting_seconds(vm.memory_bytes))
-
-
-def reporting_seconds(memory_bytes: int) -> float:
-    """How long a guest takes to report all that it has free, once; what the template has not done each sandbox does.
-
-    It would write to what the kernel knows of each free block: a page of its own for every 4 MiB of memory.
-    """
-    passes = min(2 + memory_bytes // REPORTED_BYTES, REPORT_PASSES)
-    return REPORT_SECONDS * passes
+    time.sleep(REPORT_SECONDS)
