@@ -40,8 +40,8 @@ SHUTDOWN_SECONDS = 15.0
 HURRIED_SECONDS = 2.0
 ORPHANS_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
-# mm/page_reporting.c: a pass every two seconds. Two are all of a small guest; what a template has not reported each sandbox
-# does, and writes to what the kernel knows of each free block: a page of its own for every 4 MiB of memory.
+# mm/page_reporting.c: a pass every two seconds. Two are all of a small guest; what a template has not reported each
+# sandbox does, and writes to what the kernel knows of each free block: a page of its own for every 4 MiB of memory.
 REPORT_SECONDS = 4.0
 _KEEPS = (
     VolumeKind.BLOCK,
