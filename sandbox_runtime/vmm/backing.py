@@ -31,9 +31,8 @@ from sandbox_runtime.vmm.tracing import Traced, traced
 SYS_CLOSE, SYS_MMAP, SYS_MADVISE = 3, 9, 28  # x86-64
 MAP_FIXED, MAP_NORESERVE = 0x10, 0x4000
 MADV_NOHUGEPAGE, MADV_DONTDUMP = 15, 16
-HOLE_LEAST = (
-    1 << 20
-)  # a smaller one is mapped with what is around it: a mapping costs a system call and kernel memory
+# A smaller hole is mapped with what is around it: a mapping costs a system call and memory of the kernel.
+HOLE_LEAST = 1 << 20
 
 
 class Extent(NamedTuple):
