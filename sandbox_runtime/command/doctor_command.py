@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sandbox_runtime.command import places
 from sandbox_runtime.command.table import show
-from sandbox_runtime.errors import HostUnfit
+from sandbox_runtime.errors import HostUnfit, TraceRefused
 from sandbox_runtime.guest.inputs import gather
 from sandbox_runtime.guest.kernel import find_kernel
 from sandbox_runtime.guest.kernel_build import outdated
@@ -23,11 +23,13 @@ from sandbox_runtime.paths import Paths
 from sandbox_runtime.vmm.accel import REMEDY, probe_accel
 from sandbox_runtime.vmm.cgroup import ROOT, Cgroup
 from sandbox_runtime.vmm.host import this_host
+from sandbox_runtime.vmm.tracing import traced
 from sandbox_runtime.volumes import virtiofs
 
 QEMU_LEAST = (7, 2)
 KERNEL_LEAST = (5, 12)  # mount_setattr(2), pidfd_open(2), close_range(2)
 FREE_LEAST = 2 << 30
+SYS_GETPID = 39  # x86-64
 
 
 class Finding(NamedTuple):
@@ -82,6 +84,7 @@ def examine(paths: Paths, emulate: bool) -> list[Finding]:
         _virtiofsd,
         _user,
         _groups,
+        _tracing,
         lambda: _device("/dev/net/tun", "--net tap", "load the tun module"),
         lambda: _room(paths.cache, "disks, layers, templates"),
         lambda: _room(paths.run, "sockets and journals", 16 * MIB),
@@ -161,6 +164,22 @@ def _groups() -> Finding:
     good = all(os.access(place, os.W_OK) for place in places_) and os.geteuid() == 0
     seen = f"cgroup {version}, {'writable' if good else 'not writable by this user'}"
     return Finding("limits on the host", good, False, seen, "run as root, or in a delegated group")
+
+
+def _tracing() -> Finding:
+    """By doing it: a system call that changes nothing, in a child."""
+    what = "freed memory goes back (restored sandboxes)"
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            with traced(child.pid) as process:
+                process.call(SYS_GETPID)
+        except TraceRefused as error:
+            return Finding(
+                what, False, False, str(error), "run as root, or with kernel.yama.ptrace_scope at most 1"
+            )
+        finally:
+            child.kill()
+    return Finding(what, True, False, "child processes may be traced")
 
 
 def _device(name: str, purpose: str, remedy: str) -> Finding:
