@@ -190,7 +190,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> Results:
     guest = build(Paths(folder / "run", cache))
     paths = Paths(folder / "run", folder / "cache")
     group = f"bulkhead-benchmark-{os.getpid()}"
-    templates = Templates(paths, Cgroup(f"{group}-templates"))
+    templates = Templates(paths)
     launcher = Launcher(paths, this_host(), templates, await_agent)
     bench = Bench(asked, folder, paths, guest, launcher, group, cache)
     try:

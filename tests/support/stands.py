@@ -179,9 +179,9 @@ def stand() -> Iterator[Stand]:
         if names:
             found.command("rm", "--force", *names)
         templates = Templates(found.paths)
-        for key in list(templates.keys()):
-            templates.discard(key)
+        templates.collect(0)
         Cgroup(found.group).remove()
+        assert not [place for place in templates.cgroup.directories() if place.exists()]
         shutil.rmtree(root, ignore_errors=True)
 
 
