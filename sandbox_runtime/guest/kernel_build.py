@@ -5,7 +5,7 @@ guest of this cache is made with it.
 
 <guest>/kernels/<name>/     vmlinux, config, release: written whole, then renamed into place; named by its inputs
 <guest>/own-kernel          symbolic link to the one in use
-<guest>/kernel.lock         held while building
+<guest>/kernel.lock         held while building and removing
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox_runtime.errors import HostUnfit
 from sandbox_runtime.guest.kernel import OWN, KernelFiles, kernel_in, own_kernel
+from sandbox_runtime.guest.kernel_symbols import CONFIG, dropped_symbols, wanted_symbols
 from sandbox_runtime.paths import Paths
 
-CONFIG = Path(__file__).parent / "kernel_config" / "guest.config"
 ROOM_BYTES = 3 << 30  # source 1.5 GB, objects 0.5 GB, and some
 TOLD_EVERY = 50  # files
 _SOURCES = Path("/usr/src")
@@ -47,8 +48,7 @@ def build_kernel(paths: Paths, source: Path | None = None, jobs: int = 0, tell: 
     source = source or find_source()
     _check_host(paths.guest)
     home = paths.guest / "kernels" / _name(source)
-    with (paths.guest / "kernel.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(paths.guest):
         _forget(home, ".building-*")  # of a build that was killed
         if not home.exists():
             _build(source, home, jobs or os.cpu_count() or 1, tell)
@@ -59,10 +59,12 @@ def build_kernel(paths: Paths, source: Path | None = None, jobs: int = 0, tell: 
 
 def remove_kernel(paths: Paths) -> bool:
     """Go back to the distribution's kernel; False where there was no other. Machines that run keep theirs."""
-    had = own_kernel(paths.guest) is not None
-    (paths.guest / OWN).unlink(missing_ok=True)
-    shutil.rmtree(paths.guest / "kernels", ignore_errors=True)
-    return had
+    if own_kernel(paths.guest) is None:
+        return False
+    with _locked(paths.guest):
+        (paths.guest / OWN).unlink(missing_ok=True)
+        shutil.rmtree(paths.guest / "kernels", ignore_errors=True)
+    return True
 
 
 def outdated(guest: Path) -> str:
@@ -71,11 +73,9 @@ def outdated(guest: Path) -> str:
         home, source = (guest / OWN).resolve(strict=True), find_source()
     except (OSError, HostUnfit):
         return ""
-    return (
-        ""
-        if home.name == _name(source)
-        else f"not built from {source} with the configuration of this release"
-    )
+    if home.name == _name(source):
+        return ""
+    return f"not built from {source} with the configuration of this release"
 
 
 def find_source(folder: Path = _SOURCES) -> Path:
@@ -88,17 +88,11 @@ def find_source(folder: Path = _SOURCES) -> Path:
     return found[-1]
 
 
-def wanted_symbols(config: str) -> dict[str, str]:
-    """What the configuration file decides: symbol -> value."""
-    lines = (line.strip() for line in config.splitlines())
-    pairs = (line.split("=", 1) for line in lines if line.startswith("CONFIG_"))
-    return {name: value for name, value in pairs}  # noqa: C416 - a pair is a list here
-
-
-def dropped_symbols(wanted: dict[str, str], resolved: str) -> list[str]:
-    """Decisions that the kernel's own rules overruled, for lack of something that they depend on."""
-    settled = wanted_symbols(resolved)
-    return sorted(name for name, value in wanted.items() if settled.get(name, "n") != value)
+@contextmanager
+def _locked(guest: Path) -> Iterator[None]:
+    with (guest / "kernel.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _check_host(guest: Path) -> None:

@@ -32,6 +32,10 @@ FOREIGN_STOPS = 64  # signals for it meanwhile
 RESTARTED, RESTART_BLOCK = (-512, -513, -514), -516
 EINTR = -4
 
+REGISTERS = """
+    r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs
+"""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _libc.ptrace.restype = ctypes.c_long
@@ -40,29 +44,7 @@ _libc.ptrace.restype = ctypes.c_long
 class Registers(ctypes.Structure):
     """user_regs_struct of x86-64 (arch/x86/include/asm/user_64.h), all signed, for the results of calls."""
 
-    _fields_ = [
-        (name, ctypes.c_long)
-        for name in (
-            *(
-                "r15",
-                "r14",
-                "r13",
-                "r12",
-                "rbp",
-                "rbx",
-                "r11",
-                "r10",
-                "r9",
-                "r8",
-                "rax",
-                "rcx",
-                "rdx",
-                "rsi",
-                "rdi",
-            ),
-            *("orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs"),
-        )
-    ]
+    _fields_ = tuple((name, ctypes.c_long) for name in REGISTERS.split())
 
 
 class Traced:

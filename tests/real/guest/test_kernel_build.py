@@ -21,7 +21,8 @@ import pytest
 from sandbox_runtime.errors import HostUnfit
 from sandbox_runtime.guest import kernel_build
 from sandbox_runtime.guest.kernel import own_kernel
-from sandbox_runtime.guest.kernel_build import CONFIG, build_kernel, outdated, remove_kernel
+from sandbox_runtime.guest.kernel_build import build_kernel, outdated, remove_kernel
+from sandbox_runtime.guest.kernel_symbols import CONFIG
 from sandbox_runtime.paths import Paths
 
 pytestmark = pytest.mark.real

@@ -23,7 +23,7 @@ from sandbox_runtime.vmm.processes import Process
 from sandbox_runtime.vmm.vm import Vm
 from tests.support.guest_sessions import GuestSession
 from tests.support.sandboxes import until
-from tests.support.vmm import answers, as_root, emulated, left_behind, request, session
+from tests.support.vmm import answers, as_root, at_home, emulated, left_behind, request, session
 
 pytestmark = emulated
 
@@ -61,8 +61,7 @@ def template_now(starts: Launcher, key: str) -> tuple[str, int]:
 def container(vm: Vm) -> Iterator[tuple[GuestSession, str]]:
     """One that runs; commands are executed in it."""
     with session(vm) as channel:
-        guest = GuestSession(None, channel)  # type: ignore[arg-type] # it is asked for its console only
-        guest.lay_out_rootfs()
+        guest = at_home(channel)
         name, _, _ = guest.create(["sleep", "1000"])
         guest.start(name)
         yield guest, name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox_runtime.guest.kernel_build import CONFIG, dropped_symbols, wanted_symbols
+from sandbox_runtime.guest.kernel_symbols import CONFIG, dropped_symbols, wanted_symbols
 
 RESOLVED = "CONFIG_PVH=y\n# CONFIG_SWAP is not set\nCONFIG_NR_CPUS=8\n"
 
